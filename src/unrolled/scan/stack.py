@@ -1,0 +1,130 @@
+"""What a scan runs: a stack of layers without its parameters, and one call with everything in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from ..cells import Cell
+from ..errors import Error
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The parameters of one layer in one direction, in torch.nn's shapes.
+
+    ih (gates * hidden, input), hh (gates * hidden, output) or, diagonal, (gates * hidden,);
+    b_ih, b_hh (gates * hidden,); hr (proj, hidden); vectors (hidden,) each. None: the cell has none.
+    """
+
+    ih: Tensor
+    hh: Tensor | None
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    hr: Tensor | None
+    vectors: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The fixed part of a recurrent layer: the cell and the sizes, as torch.nn names them."""
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    dropout: float = 0.0
+    bidirectional: bool = False
+    proj_size: int = 0
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """The width of one direction's output, which is also that of the first state."""
+        return self.proj_size or self.hidden_size
+
+    def state_size(self, index: int) -> int:
+        """The width of state `index`: the output is projected, the others are not."""
+        return self.output_size if index == 0 else self.hidden_size
+
+    def layer_input_size(self, layer: int) -> int:
+        return self.input_size if layer == 0 else self.output_size * self.directions
+
+    def suffixes(self) -> Iterator[tuple[int, str]]:
+        """(layer, name suffix) of every layer and direction, in the order of the parameters."""
+        for layer in range(self.num_layers):
+            yield layer, f"_l{layer}"
+            if self.bidirectional:
+                yield layer, f"_l{layer}_reverse"
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Parameter name -> shape, in torch.nn's order."""
+        rows = self.cell.gates * self.hidden_size
+        recurrent = {"dense": (rows, self.output_size), "diagonal": (rows,), "none": None}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, suffix in self.suffixes():
+            hh = recurrent[self.cell.recurrent]
+            shapes["weight_ih" + suffix] = (rows, self.layer_input_size(layer))
+            if hh:
+                shapes["weight_hh" + suffix] = hh
+            if self.bias:
+                shapes["bias_ih" + suffix] = (rows,)
+            if self.bias and hh:
+                shapes["bias_hh" + suffix] = (rows,)
+            if self.proj_size:
+                shapes["weight_hr" + suffix] = (self.proj_size, self.hidden_size)
+            for vector in self.cell.vectors:
+                shapes[vector + suffix] = (self.hidden_size,)
+        return shapes
+
+    def weights(self, parameters: Sequence[Tensor]) -> list[list[Weights]]:
+        """The flat parameters (in the order of `shapes`) by layer, then direction."""
+        if len(parameters) != len(self.shapes):
+            raise Error(f"scan: got {len(parameters)} parameters; wanted {list(self.shapes)}")
+        rest = iter(parameters)
+        recurrent = self.cell.recurrent != "none"
+
+        def one() -> Weights:
+            return Weights(
+                ih=next(rest),
+                hh=next(rest) if recurrent else None,
+                b_ih=next(rest) if self.bias else None,
+                b_hh=next(rest) if self.bias and recurrent else None,
+                hr=next(rest) if self.proj_size else None,
+                vectors=tuple(next(rest) for _ in self.cell.vectors),
+            )
+
+        return [[one() for _ in range(self.directions)] for _ in range(self.num_layers)]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One validated call of a scan; what every engine is given.
+
+    input: (batch, time, feature) floating, or (batch, time) int64 indices, index i standing for the
+        one-hot vector e_i, so that W·e_i is column i of weight_ih.
+    parameters: flat, in the order of `stack.shapes`.
+    state: for each state of the cell (layers * directions, batch, size).
+    lengths: (batch,) int64 on the CPU, or None if every row is full.
+    reset: (batch, time) bool, or None; True where a new sequence begins at that step.
+    """
+
+    stack: Stack
+    input: Tensor
+    parameters: tuple[Tensor, ...]
+    state: tuple[Tensor, ...]
+    lengths: Tensor | None = None
+    reset: Tensor | None = None
+    training: bool = False
+
+    @property
+    def indexed(self) -> bool:
+        return not self.input.is_floating_point()
