@@ -46,6 +46,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """The function's own name."""
         return self.function.__name__
 
     def __repr__(self) -> str:

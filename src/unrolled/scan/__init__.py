@@ -1,0 +1,53 @@
+"""A cell along time: checked once, then handed to the fastest engine that can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from . import engines
+from .engines import Explanation, engine
+from .stack import Call, Stack, Weights
+from .validate import State, validate
+
+__all__ = ["Call", "Explanation", "Stack", "State", "Weights", "engine", "scan", "validate"]
+
+
+def scan(
+    stack: Stack,
+    input: Tensor,
+    parameters: Sequence[Tensor],
+    state: State | None = None,
+    *,
+    lengths: Tensor | Sequence[int] | None = None,
+    reset: Tensor | None = None,
+    batch_first: bool = False,
+    training: bool = False,
+) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+    """Runs every layer of `stack` along time: h_t, … = cell(W x_t + b_ih, R h_{t-1} + b_hh, h_{t-1}, …).
+
+    input: (time, batch, feature), or (batch, time, feature) if batch_first, or (time, feature) for one
+        sequence; or int64 indices of the same shape without the feature axis, each standing for a
+        one-hot vector (they are trusted to lie in 0..input_size - 1).
+    parameters: in the order of `stack.shapes`.
+    state: (layers * directions, batch, size), or a tuple of one for each state of the cell; None: zeros.
+    lengths: (batch,) whole numbers from 0 to time, in any order. Past its length a row's output is zero
+        and its state stays; the reverse direction starts at each row's own end.
+    reset: bool, the shape of the input without its feature axis. True: a new sequence begins at this
+        step, so the state goes back to the initial one before it; the reverse direction, which reaches
+        that sequence's last step first, goes back at the same boundary.
+    training: whether dropout between layers is applied.
+
+    Returns the output (the shape of the input with directions * output_size features) and the state
+    after each row's last step, shaped as `state`.
+
+    Raises Error or TypeError for wrong arguments.
+    """
+    call, single = validate(stack, input, parameters, state, lengths, reset, batch_first, training)
+    output, states = engines.run(call)
+    if single:
+        output, states = output[0], tuple(s[:, 0] for s in states)
+    elif not batch_first:
+        output = output.transpose(0, 1)
+    return output, states[0] if len(states) == 1 else states

@@ -71,9 +71,7 @@ def project(x: Tensor, weights: Weights) -> Tensor:
     return gathered if weights.b_ih is None else gathered + weights.b_ih
 
 
-def step(
-    cell: Cell, projected: Tensor, states: tuple[Tensor, ...], weights: Weights
-) -> tuple[Tensor, ...]:
+def step(cell: Cell, projected: Tensor, states: tuple[Tensor, ...], weights: Weights) -> tuple[Tensor, ...]:
     """The next states from the input projection (batch, gates, hidden) of one step."""
     h, r = states[0], None
     if weights.hh is not None:

@@ -41,8 +41,12 @@ class Stack:
     bidirectional: bool = False
     proj_size: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.cell.name}({self.input_size}, {self.hidden_size})"
+
     @property
     def directions(self) -> int:
+        """2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
     @property
@@ -55,6 +59,7 @@ class Stack:
         return self.output_size if index == 0 else self.hidden_size
 
     def layer_input_size(self, layer: int) -> int:
+        """The number of features that layer `layer` reads."""
         return self.input_size if layer == 0 else self.output_size * self.directions
 
     def suffixes(self) -> Iterator[tuple[int, str]]:
@@ -127,4 +132,5 @@ class Call:
 
     @property
     def indexed(self) -> bool:
+        """Whether the input is indices."""
         return not self.input.is_floating_point()

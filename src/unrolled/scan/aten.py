@@ -1,0 +1,85 @@
+"""PyTorch's own kernels (oneDNN, cuDNN and ATen's loops) for the cells that PyTorch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import _VF, Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from .. import cells
+from .stack import Call
+
+_KERNELS: dict[cells.Cell, Callable[..., Any]] = {
+    cells.rnn_tanh: _VF.rnn_tanh,
+    cells.rnn_relu: _VF.rnn_relu,
+    cells.gru: _VF.gru,
+    cells.lstm: _VF.lstm,
+}
+
+
+def refuses(call: Call) -> str | None:
+    """Why PyTorch's kernels cannot run this call, or None."""
+    stack = call.stack
+    if stack.cell not in _KERNELS:
+        return f"PyTorch has no kernel for the cell {stack.cell.name}"
+    if stack.proj_size and stack.cell is not cells.lstm:
+        return "PyTorch projects the output of an LSTM only (proj_size)"
+    if call.indexed:
+        return "PyTorch's kernels read features, not the indices of a Batch"
+    if call.reset is not None:
+        return "PyTorch's kernels know no reset"
+    if call.input.numel() == 0 or stack.input_size == 0:
+        return "PyTorch's kernels refuse an input with no elements"
+    return None
+
+
+def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """As the reference; with lengths, through a packed sequence of the rows that are not empty."""
+    if call.lengths is None:
+        output, *states = _kernel(call, call.input, call.state)
+        return output, tuple(states)
+    lengths = call.lengths
+    rows = lengths.nonzero()[:, 0].to(call.input.device)
+    if not len(rows):
+        width = call.stack.output_size * call.stack.directions
+        return call.input.new_zeros(*call.input.shape[:2], width), call.state
+    if len(rows) < len(lengths):
+        return _scatter(call, lengths, rows)
+    packed = pack_padded_sequence(call.input, lengths, batch_first=True, enforce_sorted=False)
+    state = tuple(s.index_select(1, packed.sorted_indices) for s in call.state)
+    data, *states = _kernel(call, packed.data, state, packed.batch_sizes)
+    unpacked = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+    output, _ = pad_packed_sequence(unpacked, batch_first=True, total_length=call.input.shape[1])
+    return output, tuple(s.index_select(1, packed.unsorted_indices) for s in states)
+
+
+def _scatter(call: Call, lengths: Tensor, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The call on the given rows; the others keep their state and put out zeros."""
+    some = Call(
+        call.stack,
+        call.input.index_select(0, rows),
+        call.parameters,
+        tuple(s.index_select(1, rows) for s in call.state),
+        lengths.index_select(0, rows.cpu()),
+        training=call.training,
+    )
+    output, states = run(some)
+    whole = output.new_zeros(call.input.shape[0], *output.shape[1:]).index_copy(0, rows, output)
+    pairs = zip(call.state, states, strict=True)
+    return whole, tuple(before.index_copy(1, rows, after) for before, after in pairs)
+
+
+def _kernel(
+    call: Call, input: Tensor, state: tuple[Tensor, ...], batch_sizes: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    stack = call.stack
+    kernel = _KERNELS[stack.cell]
+    hx = state if stack.cell is cells.lstm else state[0]
+    dropout = float(stack.dropout)
+    options = (stack.bias, stack.num_layers, dropout, call.training, stack.bidirectional)
+    parameters = list(call.parameters)
+    if batch_sizes is not None:
+        return kernel(input, batch_sizes, hx, parameters, *options)
+    return kernel(input, hx, parameters, *options, True)

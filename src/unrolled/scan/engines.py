@@ -1,0 +1,101 @@
+"""Which engine runs a call, and why not a faster one."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ..errors import EngineWarning, Error
+from . import aten, reference
+from .stack import Call
+
+
+class Engine(Protocol):
+    """What a module under scan/ offers to be an engine."""
+
+    def refuses(self, call: Call) -> str | None:
+        """Why it cannot take the call, or None."""
+        ...
+
+    def run(self, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Output (batch, time, directions * output), states (layers * directions, batch, size) each."""
+        ...
+
+
+ENGINES: dict[str, Engine] = {"aten": aten, "reference": reference}
+"""By name, the fastest first; the last one takes every call."""
+
+_forced: ContextVar[str | None] = ContextVar("unrolled_engine", default=None)
+_said: set[tuple[str, str]] = set()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which engine runs a call, and the reason each faster one does not."""
+
+    engine: str
+    refused: dict[str, str]
+
+    def __str__(self) -> str:
+        reasons = [f"not {name}: {reason}" for name, reason in self.refused.items()]
+        return "; ".join([f"engine {self.engine}", *reasons])
+
+
+@contextmanager
+def engine(name: str) -> Iterator[None]:
+    """Within the block every scan runs on this engine, or raises Error saying why it cannot.
+
+    The variable UNROLLED_ENGINE does the same for a whole program.
+    """
+    token = _forced.set(_known(name, "engine"))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def choose(call: Call) -> Explanation:
+    """The fastest engine that takes the call, or the forced one; raises Error if that one does not."""
+    forced = _forced.get()
+    if forced is None and (variable := os.environ.get("UNROLLED_ENGINE")):
+        forced = _known(variable, "UNROLLED_ENGINE")
+    if forced is not None:
+        reason = ENGINES[forced].refuses(call)
+        if reason is not None:
+            raise Error(f"{call.stack}: engine {forced!r} was asked for and cannot run this call: {reason}")
+        return Explanation(forced, {})
+    refused: dict[str, str] = {}
+    for name, candidate in ENGINES.items():
+        reason = candidate.refuses(call)
+        if reason is None:
+            return Explanation(name, refused)
+        refused[name] = reason
+    raise Error(f"{call.stack}: no engine takes this call: {refused}")
+
+
+def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Runs the call on the engine that `choose` names; says once when that is the slow one."""
+    chosen = choose(call)
+    if chosen.engine == "reference" and chosen.refused:
+        _say(call, chosen)
+    return ENGINES[chosen.engine].run(call)
+
+
+def _say(call: Call, chosen: Explanation) -> None:
+    key = (call.stack.cell.name, str(chosen))
+    if key not in _said:
+        _said.add(key)
+        warnings.warn(f"{call.stack} runs as a Python loop ({chosen})", EngineWarning, stacklevel=5)
+
+
+def _known(name: str, where: str) -> str:
+    if name not in ENGINES:
+        raise Error(f"{where}: {name!r} is not an engine; wanted one of {', '.join(ENGINES)}")
+    return name
