@@ -1,0 +1,47 @@
+"""The command `unrolled`: one file a command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import Error
+from .demo import demo
+from .generate import generate
+from .lesson import lesson
+from .show import show
+from .train import train
+
+app = typer.Typer(
+    help="Recurrent networks over symbols: from a line of text to hidden states to a model people use.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command()(lesson)
+app.command()(demo)
+app.add_typer(train)
+app.command()(generate)
+app.command()(show)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version and stop."),
+) -> None:
+    if version:
+        from ..version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command; a user's mistake is one sentence on standard error and exit status 2."""
+    try:
+        app()
+    except Error as error:
+        print(f"unrolled: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,6 +1,7 @@
-"""Text to tensors: vocabularies and batches."""
+"""Text to tensors: files, vocabularies and batches."""
 
 from .batch import Batch
+from .corpus import read_text
 from .vocabulary import Vocabulary
 
-__all__ = ["Batch", "Vocabulary"]
+__all__ = ["Batch", "Vocabulary", "read_text"]

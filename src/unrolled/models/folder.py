@@ -1,0 +1,92 @@
+"""A model on disk: config.json (what it is), model.safetensors (weights), summary.json (how it came)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from .. import files
+from ..errors import Error
+from ..version import __version__
+
+FORMAT = 1
+"""Raised when a reader of the old format would misread the new one."""
+
+CONFIG, WEIGHTS, SUMMARY = "config.json", "model.safetensors", "summary.json"
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether the folder has the files of a model."""
+    return (folder / CONFIG).exists() or (folder / WEIGHTS).exists()
+
+
+def write(
+    folder: Path, config: dict[str, Any], weights: dict[str, Tensor], summary: dict[str, Any]
+) -> None:
+    """Writes the three files, each renamed into place when all are on the disk.
+
+    The weights carry a fingerprint of the config, so that a folder with one file of an older save is
+    noticed when it is read.
+    """
+    config = {"format": FORMAT, "unrolled": __version__, **config}
+    text = _json(config)
+    metadata = {"format": "pt", "config": hashlib.sha256(text).hexdigest()}
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    packed = safetensors.torch.save(contiguous, metadata)
+    files.write(folder, {WEIGHTS: packed, CONFIG: text, SUMMARY: _json(summary)})
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config and the weights of the model in the folder; raises Error for anything else."""
+    config, fingerprint = _config(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise Error(f"{folder}: the model's {WEIGHTS} is missing; copy the whole folder or train again")
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise Error(
+            f"{path} is truncated or not a safetensors file ({error}); copy it again or train again"
+        ) from error
+    if metadata.get("config") != fingerprint:
+        raise Error(
+            f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (one was edited or replaced); "
+            f"copy both again or train again"
+        )
+    return config, weights
+
+
+def _config(folder: Path) -> tuple[dict[str, Any], str]:
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise Error(f"{folder} is not a folder; wanted a model's folder, made by `unrolled train`")
+    if not path.is_file():
+        raise Error(
+            f"{folder} is not a model: it has no {CONFIG}; wanted a folder made by `unrolled train`"
+        )
+    try:
+        text = path.read_bytes()
+        config = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise Error(f"{path} cannot be read as JSON ({error}); copy it again or train again") from error
+    version = config.get("format") if isinstance(config, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise Error(f"{path} does not describe a model of unrolled; wanted one made by `unrolled train`")
+    if version > FORMAT:
+        raise Error(
+            f"{folder} was saved by unrolled {config.get('unrolled')} in format {version}; "
+            f"this is {__version__}, which reads up to format {FORMAT}: install a newer unrolled"
+        )
+    return config, hashlib.sha256(text).hexdigest()
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "surrogatepass")

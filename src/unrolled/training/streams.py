@@ -1,0 +1,105 @@
+"""A long text as parallel streams, read window by window with the hidden state carried over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..errors import Error
+from ..models import LanguageModel
+
+
+class Streams:
+    """Cuts a text into `batch` streams side by side and reads them window by window, again and again.
+
+    Each pass starts at a random offset below one window, so that the cuts fall elsewhere; the state is
+    carried from window to window and starts anew with each pass.
+
+    text: (symbols,) int64, or a smaller integer type to save memory.
+    window: steps a call, the reach of back-propagation through time.
+    """
+
+    def __init__(self, text: Tensor, batch: int, window: int, generator: torch.Generator) -> None:
+        # Two windows of each stream: less would leave no room for the offset.
+        if len(text) < batch * 2 * window + 1:
+            batch = max(1, (len(text) - 1) // (2 * window))
+        if len(text) < window + 1:
+            raise Error(
+                f"the text to train on has {len(text)} symbols, fewer than one window of {window} and the "
+                f"symbol after it; give a longer text or a smaller window"
+            )
+        self.batch = batch
+        self.window = window
+        self._text = text
+        self._generator = generator
+        self._state: Any = None
+        self._begin_pass()
+
+    def loss(self, model: LanguageModel) -> Tensor:
+        """The mean nats a symbol on the next window of every stream."""
+        begin = self._position
+        inputs = self._streams[:, begin : begin + self.window].to(torch.int64)
+        targets = self._targets[:, begin : begin + self.window].to(torch.int64)
+        logits, state = model(inputs, self._state)
+        self._state = _detached(state)
+        self._position += self.window
+        if self._position + self.window > self._streams.shape[1]:
+            self._begin_pass()
+        return cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def _begin_pass(self) -> None:
+        room = len(self._text) - 1 - self.batch * self.window
+        highest = min(self.window - 1, room)
+        offset = int(torch.randint(highest + 1, (), generator=self._generator))
+        length = (len(self._text) - 1 - offset) // self.batch
+        span = self.batch * length
+        self._streams = self._text[offset : offset + span].view(self.batch, length)
+        self._targets = self._text[offset + 1 : offset + 1 + span].view(self.batch, length)
+        self._position = 0
+        self._state = None
+
+
+@torch.inference_mode()
+def nats_per_symbol(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int = 512) -> float:
+    """The mean of -ln p(symbol | all before it) over a text's symbols but the first.
+
+    The text is read as `pieces` rows at once, each but the first after the `chunk` symbols before it,
+    which are counted in the row before: close to one read from beginning to end, and much faster.
+    """
+    device = model.head.weight.device
+    total = len(text) - 1
+    if total < 1:
+        raise Error(f"evaluation: the text has {len(text)} symbols; wanted at least 2")
+    length = -(-total // pieces)
+    if length < chunk:
+        pieces, length = 1, total
+    training = model.training
+    model.eval()
+    starts = torch.arange(pieces)[:, None] * length
+    state, nats = None, 0.0
+    if pieces > 1:
+        _, state = model(text[starts[1:] + torch.arange(-chunk, 0)].to(device, torch.int64))
+        state = _with_beginning(state)
+    for steps in torch.arange(length).split(chunk):
+        places = starts + steps
+        inputs = text[places.clamp(max=total - 1)].to(device, torch.int64)
+        targets = text[(places + 1).clamp(max=total)].to(device, torch.int64)
+        logits, state = model(inputs, state)
+        losses = cross_entropy(logits.transpose(1, 2).float(), targets, reduction="none")
+        nats += float(losses.double()[(places < total).to(device)].sum())
+    model.train(training)
+    return nats / total
+
+
+def _detached(state: Any) -> Any:
+    return state.detach() if isinstance(state, Tensor) else tuple(s.detach() for s in state)
+
+
+def _with_beginning(state: Any) -> Any:
+    """The state (layers, batch, size) with a row of zeros before the others."""
+    if isinstance(state, Tensor):
+        return torch.cat([torch.zeros_like(state[:, :1]), state], dim=1)
+    return tuple(_with_beginning(s) for s in state)
