@@ -3,6 +3,7 @@
 from .cells import Cell, cell
 from .errors import EngineWarning, Error
 from .layers import GRU, LSTM, RNN, Recurrent, explain
+from .models import LanguageModel
 from .scan import Stack, engine, scan
 from .text import Batch, Vocabulary
 from .version import __version__
@@ -15,6 +16,7 @@ __all__ = [
     "Cell",
     "EngineWarning",
     "Error",
+    "LanguageModel",
     "Recurrent",
     "Stack",
     "Vocabulary",

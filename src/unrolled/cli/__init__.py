@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ..errors import Error
+from ..version import __version__
 from .demo import demo
 from .generate import generate
 from .lesson import lesson
@@ -18,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    rich_markup_mode=None,
 )
 app.command()(lesson)
 app.command()(demo)
@@ -27,15 +27,19 @@ app.command()(generate)
 app.command()(show)
 
 
-@app.callback()
-def _options(
-    version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version and stop."),
-) -> None:
-    if version:
-        from ..version import __version__
-
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and stop."
+    ),
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -18,5 +18,5 @@ def show(
     """Draw the hidden state over a text, and the likeliest next characters under it."""
     place = check_picture(out, len(text))
     loaded = LanguageModel.load(model)
-    draw(record(loaded, text), place, title=str(model))
+    draw(record(loaded, text), place, title=model.resolve().name)
     typer.echo(f"drew {len(text)} characters into {place}")

@@ -131,7 +131,7 @@ class LanguageModel(nn.Module):
         vocabulary = Vocabulary.from_dict(config.get("vocabulary"))
         # On the meta device nothing is allocated on the config's word; the file's tensors are taken over.
         with torch.device("meta"):
-            model = cls(vocabulary, **_options(place, config, len(weights)))
+            model = cls(vocabulary, **_options(place, config, weights))
         wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if wanted != got:
@@ -146,14 +146,16 @@ class LanguageModel(nn.Module):
         return model.eval()
 
 
-def _options(place: Path, config: dict[str, Any], tensors: int) -> dict[str, Any]:
+def _options(place: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
     options = {name: config.get(name) for name in (*_SIZES, "cell", "dropout")}
     for name, least in _SIZES.items():
         size = options[name]
         if not isinstance(size, int) or isinstance(size, bool) or size < least:
             raise Error(f"{place}: config.json has {name} {size!r}; wanted a whole number from {least}")
-    if options["num_layers"] > tensors:
-        raise Error(f"{place}: config.json has {options['num_layers']} layers; the weights have fewer")
+        if size > (most := sum(tensor.numel() for tensor in weights.values())):
+            raise Error(f"{place}: config.json has {name} {size}; the weights are {most} numbers in all")
+    if not isinstance(options["cell"], str):
+        raise Error(f"{place}: config.json has cell {options['cell']!r}; wanted the name of a cell")
     return options
 
 

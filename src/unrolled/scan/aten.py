@@ -37,36 +37,26 @@ def refuses(call: Call) -> str | None:
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """As the reference; with lengths, through a packed sequence of the rows that are not empty."""
-    if call.lengths is None:
-        output, *states = _kernel(call, call.input, call.state)
-        return output, tuple(states)
-    lengths = call.lengths
-    rows = lengths.nonzero()[:, 0].to(call.input.device)
-    if not len(rows):
+    if call.lengths is not None:
+        return _packed(call, call.lengths)
+    output, *states = _kernel(call, call.input, call.state)
+    return output, tuple(states)
+
+
+def _packed(call: Call, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    # A packed sequence holds no empty row: those keep their state and put out zeros.
+    order = lengths.argsort(descending=True, stable=True)[: int((lengths > 0).sum())]
+    batch, time = call.input.shape[:2]
+    if not len(order):
         width = call.stack.output_size * call.stack.directions
-        return call.input.new_zeros(*call.input.shape[:2], width), call.state
-    if len(rows) < len(lengths):
-        return _scatter(call, lengths, rows)
-    packed = pack_padded_sequence(call.input, lengths, batch_first=True, enforce_sorted=False)
-    state = tuple(s.index_select(1, packed.sorted_indices) for s in call.state)
+        return call.input.new_zeros(batch, time, width), call.state
+    rows = order.to(call.input.device)
+    packed = pack_padded_sequence(call.input.index_select(0, rows), lengths[order], batch_first=True)
+    state = tuple(s.index_select(1, rows) for s in call.state)
     data, *states = _kernel(call, packed.data, state, packed.batch_sizes)
-    unpacked = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-    output, _ = pad_packed_sequence(unpacked, batch_first=True, total_length=call.input.shape[1])
-    return output, tuple(s.index_select(1, packed.unsorted_indices) for s in states)
-
-
-def _scatter(call: Call, lengths: Tensor, rows: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The call on the given rows; the others keep their state and put out zeros."""
-    some = Call(
-        call.stack,
-        call.input.index_select(0, rows),
-        call.parameters,
-        tuple(s.index_select(1, rows) for s in call.state),
-        lengths.index_select(0, rows.cpu()),
-        training=call.training,
-    )
-    output, states = run(some)
-    whole = output.new_zeros(call.input.shape[0], *output.shape[1:]).index_copy(0, rows, output)
+    unpacked = PackedSequence(data, packed.batch_sizes)
+    output, _ = pad_packed_sequence(unpacked, batch_first=True, total_length=time)
+    whole = output.new_zeros(batch, *output.shape[1:]).index_copy(0, rows, output)
     pairs = zip(call.state, states, strict=True)
     return whole, tuple(before.index_copy(1, rows, after) for before, after in pairs)
 

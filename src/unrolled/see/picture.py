@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from .record import Recording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Label = Callable[[str], str]
+"""From a symbol to what stands for it in a picture."""
 
 SUFFIXES = (".png", ".svg", ".pdf")
 LONGEST = 400
@@ -48,13 +52,14 @@ def draw(recording: Recording, path: str | Path, title: str = "", likeliest: int
     time, units = recording.hidden.shape
     width = max(6.0, 0.22 * time + 1.6)
     heights = (min(6.0, max(1.2, 0.28 * units)), 0.26 * likeliest + 0.1)
-    with matplotlib.rc_context({"font.family": _fonts(), "svg.fonttype": "path"}):
+    families, label = _fonts(recording)
+    with matplotlib.rc_context({"font.family": families, "svg.fonttype": "path"}):
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(width, sum(heights) + 1.3), layout="constrained")
         above, below = figure.subplots(2, 1, height_ratios=heights, sharex=True)
-        image = _heat_map(above, recording)
-        _next_symbols(below, recording, likeliest)
+        image = _heat_map(above, recording, label)
+        _next_symbols(below, recording, likeliest, label)
         figure.colorbar(image, ax=above, label="value", pad=0.01, fraction=0.03)
         if title:
             figure.suptitle(title, fontsize=10)
@@ -63,7 +68,7 @@ def draw(recording: Recording, path: str | Path, title: str = "", likeliest: int
     files.write(place.parent, {place.name: buffer.getvalue()})
 
 
-def _heat_map(axes: Axes, recording: Recording) -> Any:
+def _heat_map(axes: Axes, recording: Recording, label: Label) -> Any:
     hidden = recording.hidden
     order = _side_by_side(hidden)
     bound = max(float(hidden.abs().max()), 1e-6)
@@ -75,7 +80,7 @@ def _heat_map(axes: Axes, recording: Recording) -> Any:
         vmax=bound,
         interpolation="none",
     )
-    axes.set_xticks(range(len(recording.symbols)), [_visible(s) for s in recording.symbols], fontsize=8)
+    axes.set_xticks(range(len(recording.symbols)), [label(s) for s in recording.symbols], fontsize=8)
     axes.tick_params(axis="x", labelbottom=True, length=0)
     axes.set_ylabel(f"{hidden.shape[1]} hidden units")
     if hidden.shape[1] > _NUMBERS:
@@ -89,7 +94,7 @@ def _heat_map(axes: Axes, recording: Recording) -> Any:
     return image
 
 
-def _next_symbols(axes: Axes, recording: Recording, likeliest: int) -> None:
+def _next_symbols(axes: Axes, recording: Recording, likeliest: int, label: Label) -> None:
     top = recording.probabilities.topk(likeliest, dim=-1)
     axes.imshow(top.values.T.numpy(), aspect="auto", cmap="Greens", vmin=0, vmax=1, interpolation="none")
     following = [*recording.symbols[1:], None]
@@ -99,7 +104,7 @@ def _next_symbols(axes: Axes, recording: Recording, likeliest: int) -> None:
             axes.text(
                 t,
                 row,
-                _visible(symbol),
+                label(symbol),
                 ha="center",
                 va="center",
                 fontsize=8,
@@ -109,7 +114,10 @@ def _next_symbols(axes: Axes, recording: Recording, likeliest: int) -> None:
                 else None,
             )
     axes.set_yticks([])
-    axes.set_ylabel("likeliest\nnext", fontsize=8)
+    axes.set_ylabel("next", fontsize=8)
+    axes.set_xlabel(
+        "the likeliest symbols to follow, shaded by probability; framed: the one that did", fontsize=8
+    )
     axes.tick_params(axis="x", labelbottom=False, length=0)
 
 
@@ -123,22 +131,33 @@ def _side_by_side(hidden: torch.Tensor) -> list[int]:
     return torch.atan2(directions[1], directions[0]).argsort().tolist()
 
 
-def _visible(symbol: str) -> str:
-    """The symbol as one can see it; `$` would begin a formula in matplotlib."""
-    if symbol in _SHOWN:
-        return _SHOWN[symbol]
-    if len(symbol) == 1 and not symbol.isprintable():
-        return f"{ord(symbol):X}"
-    return symbol.replace("$", r"\$")
+def _fonts(recording: Recording) -> tuple[list[str], Label]:
+    """Font families that have the recording's symbols between them, and how to label each symbol.
 
+    DejaVu, which matplotlib brings, comes first; a symbol that no installed font has is labelled with
+    its code point.
+    """
+    from matplotlib.font_manager import fontManager, get_font
 
-def _fonts() -> list[str]:
-    """DejaVu, which matplotlib brings, then those installed here that may have what it lacks (Hangul)."""
-    from matplotlib import font_manager
+    wanted = {p for s in (*recording.symbols, *recording.vocabulary) for p in map(ord, s)}
+    families: list[str] = []
+    fonts = sorted(fontManager.ttflist, key=lambda font: (font.name != "DejaVu Sans", font.name))
+    for font in fonts:
+        if families and not wanted:
+            break
+        has = wanted & get_font(font.fname).get_charmap().keys()
+        if has or not families:
+            families.append(font.name)
+            wanted -= has
 
-    wanted = ("CJK", "Nanum", "Malgun", "Gothic", "Hei", "Unicode", "Noto Sans")
-    names = sorted({f.name for f in font_manager.fontManager.ttflist})
-    return ["DejaVu Sans", *(n for n in names if any(w in n for w in wanted))]
+    def label(symbol: str) -> str:
+        if symbol in _SHOWN:
+            return _SHOWN[symbol]
+        if any(ord(c) in wanted or not c.isprintable() for c in symbol):
+            return " ".join(f"{ord(c):X}" for c in symbol)
+        return symbol.replace("$", r"\$")  # a bare one would begin a formula
+
+    return families, label
 
 
 def _matplotlib() -> Any:

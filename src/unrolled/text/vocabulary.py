@@ -76,7 +76,7 @@ class Vocabulary:
         raise Error(self._refusal(symbol))
 
     @overload
-    def encode(self, text: str) -> Tensor: ...
+    def encode(self, text: str) -> Tensor: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
     def encode(self, text: Sequence[Row]) -> Batch: ...
     def encode(self, text: str | Sequence[Row]) -> Tensor | Batch:

@@ -27,7 +27,7 @@ class Options:
     cell: str = "lstm"
     hidden_size: int = 256
     num_layers: int = 1
-    dropout: float = 0.0
+    dropout: float = 0.2
     embedding_size: int = 64
     batch: int = 32
     window: int = 64

@@ -1,0 +1,157 @@
+import json
+import math
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+import unrolled as ur
+from unrolled.models import LanguageModel
+from unrolled.training import Options, Plan, nats_per_symbol, train_language
+from unrolled.training.streams import Streams
+
+TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
+OPTIONS = Options(hidden_size=16, embedding_size=8, batch=4, window=16)
+
+
+def test_it_learns_a_text_by_heart(tmp_path):
+    seen = []
+    result = train_language(
+        TEXT, tmp_path / "model", Plan(steps=150, learning_rate=0.02), OPTIONS, report=seen.append
+    )
+    assert result.best < 0.3 < 2.0 < seen[0].loss
+    assert result.steps == 150
+    model = ur.LanguageModel.load(tmp_path / "model")
+    assert "".join(model.generate("the qu", 5, temperature=0)) == "ick b"
+    summary = json.loads((tmp_path / "model" / "summary.json").read_text())
+    assert summary["validation_nats_per_symbol"] == result.best
+    assert summary["steps"] == 150
+    assert summary["parameters"] == sum(p.numel() for p in model.parameters())
+    assert summary["symbols_per_second"] > 0
+    assert summary["seconds"] > 0
+    assert summary["options"]["hidden_size"] == 16
+    assert [p.validation for p in seen if p.validation is not None][-1] >= result.best
+    kept = model.vocabulary.encode(TEXT)[-round(len(TEXT) * 0.1) :]
+    assert nats_per_symbol(model, kept) == pytest.approx(result.best, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        options = Options(hidden_size=8, embedding_size=0, cell="gru", batch=2, window=8, seed=seed)
+        with ur.engine("reference"):
+            train_language(TEXT, tmp_path / name, Plan(steps=5), options)
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_budget_of_time_is_kept(tmp_path):
+    result = train_language(TEXT, tmp_path, Plan(seconds=2.0), OPTIONS)
+    assert 1.0 < result.seconds < 4.0
+    assert result.steps > 1
+
+
+def test_streams_read_every_window_once_a_pass_with_its_next_symbols():
+    text = torch.arange(2000)
+    streams = Streams(text, batch=3, window=10, generator=torch.Generator().manual_seed(0))
+    seen: list[torch.Tensor] = []
+
+    class Model:
+        def __call__(self, inputs, state):
+            assert (state is None) == (len(seen) % (664 // 10) == 0 and not seen)
+            seen.append(inputs)
+            logits = torch.nn.functional.one_hot(inputs + 1, 2001) * 1e4
+            return logits.float(), torch.zeros(1)
+
+    for _ in range(60):
+        assert streams.loss(Model()) < 1e-6  # the target is the symbol after each input
+    rows = torch.cat(seen, dim=1)
+    assert (rows[:, 1:] == rows[:, :-1] + 1).all()
+
+
+def test_the_score_is_that_of_one_reading_from_beginning_to_end():
+    torch.manual_seed(0)
+    vocabulary = ur.Vocabulary("abcdefgh")
+    model = LanguageModel(vocabulary, hidden_size=12, embedding_size=4)
+    text = torch.randint(8, (1003,))
+    logits, _ = model(text[None, :-1])
+    wanted = torch.nn.functional.cross_entropy(logits[0], text[1:]).item()
+    assert nats_per_symbol(model, text, pieces=1) == pytest.approx(wanted, rel=1e-6)
+    assert nats_per_symbol(model, text, pieces=7, chunk=100) == pytest.approx(wanted, rel=1e-6)
+    assert nats_per_symbol(model, text, pieces=1, chunk=100) == pytest.approx(wanted, rel=1e-6)
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("text", "plan", "options", "message"),
+    [
+        ("short", {"steps": 1}, {}, "fewer than one window of 64"),
+        (TEXT, {"steps": 1}, {"hidden_size": 0}, "hidden_size is 0"),
+        (TEXT, {"steps": 1}, {"batch": 0}, "batch is 0"),
+        (TEXT, {"steps": 1}, {"window": -1}, "window is -1"),
+        (TEXT, {"steps": 1}, {"validation": 0.0}, "validation is 0.0"),
+        (TEXT, {"steps": 1}, {"cell": "x"}, "cell 'x'"),
+        (TEXT, {"steps": 1}, {"device": "toaster"}, "device 'toaster' cannot be used here"),
+        (TEXT, {"steps": 0}, {}, "steps is 0"),
+        (TEXT, {"seconds": -1.0}, {}, "seconds is -1"),
+        (TEXT, {"seconds": math.nan}, {}, "seconds is nan"),
+        (TEXT, {}, {}, "either a number of minutes or a number of steps"),
+        (TEXT, {"steps": 1, "seconds": 1.0}, {}, "either a number of minutes or a number of steps"),
+        (TEXT, {"steps": 1, "learning_rate": 0.0}, {}, "learning_rate is 0.0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_leaves_nothing(tmp_path, text, plan, options, message):
+    with pytest.raises(ur.Error, match=message):
+        train_language(text, tmp_path / "model", Plan(**plan), Options(**options))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_is_not_replaced_unasked(tmp_path):
+    train_language(TEXT, tmp_path, Plan(steps=1), OPTIONS)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(ur.Error, match="already holds a model"):
+        train_language(TEXT, tmp_path, Plan(steps=2), OPTIONS)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    train_language(TEXT, tmp_path, Plan(steps=2), OPTIONS, overwrite=True)
+    assert (tmp_path / "model.safetensors").read_bytes() != before
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_best(tmp_path):
+    spoilt = []
+
+    def spoil(progress):
+        if progress.validation is not None and not spoilt:
+            spoilt.append(progress.validation)
+            with torch.no_grad():
+                kept[0].head.bias.fill_(math.nan)
+
+    kept: list[LanguageModel] = []
+    with pytest.raises(ur.Error, match=r"loss became nan at step 11; the best model so far \("):
+        train_language(TEXT, tmp_path, Plan(steps=100), OPTIONS, report=spoil, prepared=kept.append)
+    model = ur.LanguageModel.load(tmp_path)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_ctrl_c_ends_the_run_with_the_best_model(tmp_path):
+    assert threading.current_thread() is threading.main_thread()
+
+    def interrupt(progress):
+        if progress.step == 5 and progress.validation is None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    result = train_language(TEXT, tmp_path, Plan(seconds=600.0), OPTIONS, report=interrupt)
+    assert result.interrupted
+    assert result.steps == 5
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert json.loads((tmp_path / "summary.json").read_text())["interrupted"] is True
+    ur.LanguageModel.load(tmp_path)
+
+
+def test_tiny_shakespeare_is_learnt_from_the_real_file(data, tmp_path):
+    text = (data / "tiny_shakespeare" / "input.txt").read_text()
+    options = Options(hidden_size=64, embedding_size=32)
+    result = train_language(text, tmp_path, Plan(steps=250, learning_rate=0.01), options)
+    assert result.best < 2.1
