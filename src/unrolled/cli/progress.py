@@ -20,7 +20,7 @@ BITS = 1 / math.log(2)
 def shown(console: Console) -> Iterator[Callable[[Progress], None]]:
     """Yields what `train_language` reports to."""
     columns = (
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=10),
         TextColumn("{task.percentage:3.0f} %"),
         _Figures(),
     )
@@ -56,8 +56,8 @@ def clock(seconds: float) -> str:
 
 def _figures(progress: Progress, loss: float) -> str:
     return (
-        f"loss {loss:.3f}  {loss * BITS:.3f} bits/char  "
-        f"{progress.symbols_per_second:,.0f} chars/s  {clock(progress.seconds_left)} left"
+        f"loss {loss:.3f} {loss * BITS:.3f} bits/char "
+        f"{progress.symbols_per_second:,.0f} chars/s {clock(progress.seconds_left)} left"
     )
 
 

@@ -43,7 +43,9 @@ def language(
     learning_rate: float = typer.Option(_PLAN.learning_rate, help="The highest one of the schedule."),
     seed: int = typer.Option(_DEFAULT.seed, help="Of the weights and of the order of reading."),
     device: str = typer.Option(_DEFAULT.device, help="cpu, cuda, cuda:1, …"),
+    checkpoint_every: float = typer.Option(_PLAN.checkpoint_every, help="Seconds between checkpoints."),
     overwrite: bool = typer.Option(False, help="Replace a model that is already in the folder."),
+    resume: bool = typer.Option(False, help="Go on with the unfinished run in the folder."),
 ) -> None:
     """Learn to write like a text: a model of its characters, the best one kept."""
     if minutes is None and steps is None:
@@ -56,7 +58,9 @@ def language(
     console = Console(soft_wrap=True)
     console.print(_description(text, plan, options), highlight=False)
     with shown(console) as report:
-        result = train_language(text, out, plan, options, overwrite=overwrite, report=report)
+        result = train_language(
+            text, out, plan, options, overwrite=overwrite, resume=resume, report=report, say=console.print
+        )
     console.print(ending(result, out), highlight=False)
 
 
@@ -64,11 +68,12 @@ def ending(result: Result, out: Path) -> str:
     """What a run came to, and what to do with it."""
     parameters = sum(p.numel() for p in LanguageModel.load(out).parameters())
     how = "stopped" if result.interrupted else "done"
+    more = "the same command with --resume goes on from here\n" if result.interrupted else ""
     return (
         f"{how} after {clock(result.seconds)}: {result.best:.4f} nats = {result.best * BITS:.3f} bits per "
         f"character on the validation text, {result.symbols_per_second:,.0f} characters a second, "
         f"{parameters:,} parameters\n"
-        f"the best model is in {out}; next:\n"
+        f"{more}the best model is in {out}; next:\n"
         f"  unrolled generate {out} --length 400\n"
         f'  unrolled show {out} "some text" -o picture.png'
     )

@@ -36,7 +36,8 @@ def write(
     """
     config = {"format": FORMAT, "unrolled": __version__, **config}
     text = _json(config)
-    metadata = {"format": "pt", "config": hashlib.sha256(text).hexdigest()}
+    # One entry only: their order in the file is random, and the same weights should be the same bytes.
+    metadata = {"config": hashlib.sha256(text).hexdigest()}
     contiguous = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     packed = safetensors.torch.save(contiguous, metadata)
     files.write(folder, {WEIGHTS: packed, CONFIG: text, SUMMARY: _json(summary)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..errors import Error
 from ..models import LanguageModel
 from ..models.folder import holds_model
 from ..text import Vocabulary
+from . import checkpoint
 from .loop import Plan, Progress, Result, fit
 from .streams import Streams, nats_per_symbol
 
@@ -36,6 +38,46 @@ class Options:
     device: str = "cpu"
 
 
+class _LanguageTask:
+    """A LanguageModel on a text, whose end is kept for validation."""
+
+    higher_is_better = False
+
+    def __init__(self, text: str, out: Path, plan: Plan, options: Options) -> None:
+        device = _device(options.device)
+        torch.manual_seed(options.seed)
+        vocabulary = Vocabulary(text)
+        self.model = LanguageModel(
+            vocabulary,
+            options.cell,
+            options.hidden_size,
+            options.num_layers,
+            options.dropout,
+            options.embedding_size,
+        ).to(device)
+        indices = _compact(vocabulary.encode(text), len(vocabulary)).to(device)
+        kept = max(2, round(len(indices) * options.validation))
+        generator = torch.Generator().manual_seed(options.seed)
+        self.streams = Streams(indices[:-kept], options.batch, options.window, generator)
+        self.validation = indices[-kept:]
+        self.out, self.plan, self.options = out, plan, options
+
+    def loss(self) -> tuple[Tensor, int]:
+        return self.streams.loss(self.model), self.streams.batch * self.streams.window
+
+    def evaluate(self) -> float:
+        return nats_per_symbol(self.model, self.validation)
+
+    def position(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return self.streams.position()
+
+    def restore(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        self.streams.restore(tensors, data)
+
+    def save(self, result: Result) -> None:
+        self.model.save(self.out, _summary(self.model, result, self.plan, self.options))
+
+
 def train_language(
     text: str,
     out: str | Path,
@@ -43,53 +85,39 @@ def train_language(
     options: Options | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     prepared: Callable[[LanguageModel], None] = lambda model: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Trains a LanguageModel on the text and keeps the best one in the folder `out`.
 
     The last tenth of the text is never trained on; the model with the fewest nats a symbol on it is
     saved each time one is found. The vocabulary is all symbols of the text.
-    prepared: called with the model before its first step.
+    overwrite: replace a model, or an unfinished run, that is in the folder.
+    resume: go on with the unfinished run in the folder, with the same text, plan and options.
+    prepared: called with the model before its first step. say: with a sentence about a damaged checkpoint.
 
     Raises Error before the first step if the text is too short, an option is out of range, or `out` is
-    not writable or already holds a model (unless overwrite).
+    not writable or already holds a model or another run.
     """
-    options = options or Options()
-    out = Path(out)
+    options, out = options or Options(), Path(out)
     _check(options)
-    device = _device(options.device)
-    torch.manual_seed(options.seed)
-    vocabulary = Vocabulary(text)
-    model = LanguageModel(
-        vocabulary,
-        options.cell,
-        options.hidden_size,
-        options.num_layers,
-        options.dropout,
-        options.embedding_size,
-    ).to(device)
-    indices = _compact(vocabulary.encode(text), len(vocabulary)).to(device)
-    kept = max(2, round(len(indices) * options.validation))
-    train, validation = indices[:-kept], indices[-kept:]
-    streams = Streams(train, options.batch, options.window, torch.Generator().manual_seed(options.seed))
-    if holds_model(out) and not overwrite:
-        raise Error(f"{out} already holds a model; choose another folder, or say --overwrite to replace it")
+    task = _LanguageTask(text, out, plan, options)
+    if not (overwrite or resume):
+        if checkpoint.exists(out):
+            raise Error(
+                f"{out} holds an unfinished run; say --resume to go on, or --overwrite to replace it"
+            )
+        if holds_model(out):
+            raise Error(f"{out} already holds a model; choose another folder, or say --overwrite")
     files.check_writable(out)
-    prepared(model)
-
-    def save(result: Result) -> None:
-        model.save(out, _summary(model, result, plan, options))
-
-    result = fit(
-        model,
-        lambda: streams.loss(model),
-        lambda: nats_per_symbol(model, validation),
-        save,
-        plan,
-        streams.batch * streams.window,
-        report,
-    )
+    if not resume:
+        checkpoint.remove(out)
+    prepared(task.model)
+    fingerprint = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    settings = {"text": fingerprint, **asdict(options), **asdict(plan)}
+    result = fit(task, plan, out, settings, report, resume=resume, say=say)
     best = LanguageModel.load(out)
     best.save(out, _summary(best, result, plan, options))
     return result

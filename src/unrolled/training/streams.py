@@ -50,16 +50,36 @@ class Streams:
             self._begin_pass()
         return cross_entropy(logits.flatten(0, 1), targets.flatten())
 
+    def position(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Where the reading stands: the carried state and the random generator, and the place."""
+        tensors = {"generator": self._generator.get_state()}
+        states = self._state if isinstance(self._state, tuple) else (self._state,)
+        if self._state is not None:
+            tensors |= {f"state.{i}": state for i, state in enumerate(states)}
+        return tensors, {"offset": self._offset, "position": self._position}
+
+    def restore(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Goes back to such a position."""
+        self._generator.set_state(tensors["generator"])
+        self._cut(data["offset"])
+        self._position = data["position"]
+        count = sum(name.startswith("state.") for name in tensors)
+        states = [tensors[f"state.{i}"].to(self._text.device) for i in range(count)]
+        self._state = tuple(states) if count > 1 else states[0] if count else None
+
     def _begin_pass(self) -> None:
         room = len(self._text) - 1 - self.batch * self.window
         highest = min(self.window - 1, room)
-        offset = int(torch.randint(highest + 1, (), generator=self._generator))
-        length = (len(self._text) - 1 - offset) // self.batch
-        span = self.batch * length
-        self._streams = self._text[offset : offset + span].view(self.batch, length)
-        self._targets = self._text[offset + 1 : offset + 1 + span].view(self.batch, length)
+        self._cut(int(torch.randint(highest + 1, (), generator=self._generator)))
         self._position = 0
         self._state = None
+
+    def _cut(self, offset: int) -> None:
+        length = (len(self._text) - 1 - offset) // self.batch
+        span = self.batch * length
+        self._offset = offset
+        self._streams = self._text[offset : offset + span].view(self.batch, length)
+        self._targets = self._text[offset + 1 : offset + 1 + span].view(self.batch, length)
 
 
 @torch.inference_mode()
