@@ -157,7 +157,8 @@ def peephole_lstm(x, r, h, c, *, peephole_i, peephole_f, peephole_o):
     """
     input = torch.sigmoid(x[0] + r[0] + peephole_i * c)
     forget = torch.sigmoid(x[1] + r[1] + peephole_f * c)
-    c = forget * c + input * torch.tanh(x[2] + r[2])
+    candidate = torch.tanh(x[2] + r[2])
+    c = forget * c + input * candidate
     output = torch.sigmoid(x[3] + r[3] + peephole_o * c)
     return output * torch.tanh(c), c
 
@@ -239,9 +240,11 @@ def slstm(x, r, h, c, n, m):
     m = torch.maximum(log_forget, log_input)
     input = torch.exp(log_input - m)
     forget = torch.exp(log_forget - m)
-    c = forget * c + input * torch.tanh(x[2] + r[2])
+    candidate = torch.tanh(x[2] + r[2])
+    output = torch.sigmoid(x[3] + r[3])
+    c = forget * c + input * candidate
     n = forget * n + input
-    return torch.sigmoid(x[3] + r[3]) * c / n, c, n, m
+    return output * c / n, c, n, m
 
 
 CELLS: dict[str, Cell] = {

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from . import cells
+from . import cells, dynamo
 from .cells import Cell
 from .errors import Error
+from .options import check_options, reads_output
 from .scan import Call, Explanation, Stack, State, engines, scan, validate
 from .text import Batch
 
@@ -144,6 +145,9 @@ class _Scanned(nn.Module):
         return state.index_select(1, order)
 
 
+dynamo.admit(_Scanned)
+
+
 def explain(
     layer: nn.Module,
     input: Tensor | Batch,
@@ -167,22 +171,6 @@ def explain(
     return engines.choose(call)
 
 
-def _sizes(name: str, dropout: object, proj_size: object, **sizes: object) -> None:
-    """Raises TypeError or Error for sizes that no layer can have."""
-    shown = ", ".join(str(size) for size in sizes.values())
-    for size_name, size in {**sizes, "proj_size": proj_size}.items():
-        if not isinstance(size, int) or isinstance(size, bool):
-            raise TypeError(f"{name}({shown}): {size_name} should be of type int, got {size!r}")
-    for size_name in ("hidden_size", "num_layers", "input_size"):
-        least = 0 if size_name == "input_size" else 1
-        if sizes[size_name] < least:  # type: ignore[operator]
-            raise Error(f"{name}({shown}): {size_name} is {sizes[size_name]}; wanted at least {least}")
-    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
-        raise Error(f"{name}({shown}): dropout is {dropout!r}; wanted a probability from 0 to 1")
-    if not 0 <= proj_size < sizes["hidden_size"]:  # type: ignore[operator]
-        raise Error(f"{name}({shown}): proj_size is {proj_size}; wanted 0 or less than hidden_size")
-
-
 class RNN(_Scanned, nn.RNN):
     """torch.nn.RNN: h_t = tanh(W x_t + b_ih + R h_{t-1} + b_hh), or max(0, …) for "relu".
 
@@ -202,7 +190,9 @@ class RNN(_Scanned, nn.RNN):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _sizes("RNN", dropout, 0, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        check_options("RNN", sizes, flags, dropout)
         if nonlinearity not in ("tanh", "relu"):
             raise Error(
                 f"RNN({input_size}, {hidden_size}): Unknown nonlinearity {nonlinearity!r}; "
@@ -242,7 +232,9 @@ class GRU(_Scanned, nn.GRU):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _sizes("GRU", dropout, 0, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        check_options("GRU", sizes, flags, dropout)
         super().__init__(
             input_size,
             hidden_size,
@@ -277,7 +269,8 @@ class LSTM(_Scanned, nn.LSTM):
         dtype: torch.dtype | None = None,
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        _sizes("LSTM", dropout, proj_size, **sizes)
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        check_options("LSTM", sizes, flags, dropout, proj_size)
         super().__init__(
             input_size,
             hidden_size,
@@ -326,8 +319,9 @@ class Recurrent(_Scanned):
             )
         name = f"Recurrent({cell.name})"
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        _sizes(name, dropout, proj_size, **sizes)
-        if proj_size and _reads_output(cell):
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        check_options(name, sizes, flags, dropout, proj_size)
+        if proj_size and reads_output(cell):
             raise Error(
                 f"{name}: the cell reads its own output h, which proj_size={proj_size} would narrow"
             )
@@ -356,19 +350,3 @@ class Recurrent(_Scanned):
             if value != getattr(defaults, name):
                 shown += f", {name}={value}"
         return shown + (", batch_first=True" if self.batch_first else "")
-
-
-def _reads_output(cell: Cell) -> bool:
-    """Whether the next states depend on h itself (and not only on R h): an h that does not fit tells."""
-
-    def zeros(size: int) -> Tensor:
-        return torch.zeros(1, size, device="meta")
-
-    gates = tuple(zeros(2) for _ in range(cell.gates))
-    states = (zeros(3), *(zeros(2) for _ in range(cell.states - 1)))
-    vectors = tuple(zeros(2) for _ in cell.vectors)
-    try:
-        cell(gates, None if cell.recurrent == "none" else gates, states, vectors)
-    except RuntimeError:
-        return True
-    return False

@@ -6,12 +6,25 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from . import engines
+from .dispatch import run
 from .engines import Explanation, engine
 from .stack import Call, Stack, Weights
 from .validate import State, validate
+from .watching import Watched, watch
 
-__all__ = ["Call", "Explanation", "Stack", "State", "Weights", "engine", "scan", "validate"]
+__all__ = [
+    "Call",
+    "Explanation",
+    "Stack",
+    "State",
+    "Watched",
+    "Weights",
+    "engine",
+    "run",
+    "scan",
+    "validate",
+    "watch",
+]
 
 
 def scan(
@@ -45,7 +58,7 @@ def scan(
     Raises Error or TypeError for wrong arguments.
     """
     call, single = validate(stack, input, parameters, state, lengths, reset, batch_first, training)
-    output, states = engines.run(call)
+    output, states = run(call)
     if single:
         output, states = output[0], tuple(s[:, 0] for s in states)
     elif not batch_first:

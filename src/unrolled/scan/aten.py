@@ -9,6 +9,7 @@ from torch import _VF, Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .. import cells
+from . import transforms
 from .stack import Call
 
 _KERNELS: dict[cells.Cell, Callable[..., Any]] = {
@@ -32,6 +33,8 @@ def refuses(call: Call) -> str | None:
         return "PyTorch's kernels know no reset"
     if call.input.numel() == 0 or stack.input_size == 0:
         return "PyTorch's kernels refuse an input with no elements"
+    if without_rule := transforms.active() & {"vmap", "jvp", "forward"}:
+        return f"PyTorch's kernels have no rule for {', '.join(sorted(without_rule))}"
     return None
 
 

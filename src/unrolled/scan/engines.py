@@ -13,7 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ..errors import EngineWarning, Error
-from . import aten, reference
+from . import aten, cpu, reference, watching
 from .stack import Call
 
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: dict[str, Engine] = {"aten": aten, "reference": reference}
+ENGINES: dict[str, Engine] = {"cpu": cpu, "aten": aten, "reference": reference}
 """By name, the fastest first; the last one takes every call."""
 
 _forced: ContextVar[str | None] = ContextVar("unrolled_engine", default=None)
@@ -85,7 +85,9 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     chosen = choose(call)
     if chosen.engine == "reference" and chosen.refused:
         _say(call, chosen)
-    return ENGINES[chosen.engine].run(call)
+    output, states = ENGINES[chosen.engine].run(call)
+    watching.note(call, output, states)
+    return output, states
 
 
 def _say(call: Call, chosen: Explanation) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
-from ..cells import Cell
+from ..cells import CELLS, Cell
 from ..errors import Error
 
 
@@ -40,6 +40,29 @@ class Stack:
     dropout: float = 0.0
     bidirectional: bool = False
     proj_size: int = 0
+    name: str = field(init=False, repr=False, compare=False)
+    """What finds this stack again with `named`; for a cell that ships, in every process."""
+    shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    """Parameter name -> shape, in torch.nn's order."""
+
+    def __post_init__(self) -> None:
+        function = self.cell.function
+        origin = function.__name__
+        if CELLS.get(origin) is not self.cell:
+            origin = f"{function.__module__}.{function.__qualname__}"
+        name = f"{origin} {' '.join(str(n) for n in self._numbers())}"
+        # Two functions may have one qualified name, such as those made in a loop.
+        while _named.setdefault(name, self) != self:
+            name += "'"
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "shapes", self._shapes())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.cell, *self._numbers())
+
+    def _numbers(self) -> tuple[Any, ...]:
+        sizes = (self.input_size, self.hidden_size, self.num_layers)
+        return (*sizes, self.bias, self.dropout, self.bidirectional, self.proj_size)
 
     def __str__(self) -> str:
         return f"{self.cell.name}({self.input_size}, {self.hidden_size})"
@@ -69,9 +92,7 @@ class Stack:
             if self.bidirectional:
                 yield layer, f"_l{layer}_reverse"
 
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Parameter name -> shape, in torch.nn's order."""
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
         rows = self.cell.gates * self.hidden_size
         recurrent = {"dense": (rows, self.output_size), "diagonal": (rows,), "none": None}
         shapes: dict[str, tuple[int, ...]] = {}
@@ -108,6 +129,32 @@ class Stack:
             )
 
         return [[one() for _ in range(self.directions)] for _ in range(self.num_layers)]
+
+
+_named: dict[str, Stack] = {}
+"""The stacks of this process by name, for graphs, whose operators take tensors, numbers and strings."""
+
+
+def named(name: str) -> Stack:
+    """The stack with that name. Raises Error if its cell is not one that ships and no layer has it yet."""
+    if name not in _named:
+        cell, *numbers = name.split()
+        if cell not in CELLS or len(numbers) != 7:
+            raise Error(
+                f"no layer {name!r} in this process; make a layer with its cell before the graph runs"
+            )
+        input_size, hidden_size, num_layers, bias, dropout, bidirectional, proj_size = numbers
+        _named[name] = Stack(
+            CELLS[cell],
+            int(input_size),
+            int(hidden_size),
+            int(num_layers),
+            bias == "True",
+            float(dropout),
+            bidirectional == "True",
+            int(proj_size),
+        )
+    return _named[name]
 
 
 @dataclass(frozen=True)

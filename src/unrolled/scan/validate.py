@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Error
+from . import transforms
 from .stack import Call, Stack
 
 State = Tensor | Sequence[Tensor]
@@ -55,12 +56,16 @@ def _check_input(stack: Stack, input: Tensor, weight: Tensor, batch_first: bool)
             f"{stack}: input has shape {tuple(input.shape)}, its last axis (feature) must be equal to "
             f"input_size {stack.input_size}; {wanted}"
         )
-    if not _same_dtype(input, weight.dtype):
-        raise Error(f"{stack}: input is {input.dtype} and the parameters are {weight.dtype}; convert one")
+    if not same_dtype(input, weight.dtype):
+        raise Error(
+            f"{stack}: RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
+            f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
+        )
     return input.dim() == 3
 
 
-def _same_dtype(tensor: Tensor, dtype: torch.dtype) -> bool:
+def same_dtype(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the tensor has the dtype, or autocast will see to it."""
     return tensor.dtype == dtype or (
         tensor.is_floating_point() and torch.is_autocast_enabled(tensor.device.type)
     )
@@ -90,7 +95,7 @@ def _states(
                 f"{stack}: Expected hidden[{i}] size {wanted}, got {list(s.shape)}: a state is {axes}, "
                 f"whatever batch_first is"
             )
-        if s.device != input.device or not _same_dtype(s, dtype):
+        if s.device != input.device or not same_dtype(s, dtype):
             raise Error(f"{stack}: state {i} is {s.dtype} on {s.device}; wanted {dtype} on {input.device}")
     return states if batched else tuple(s[:, None] for s in states)
 
@@ -111,7 +116,16 @@ def _lengths(
             f"{stack}: lengths have shape {tuple(lengths.shape)}; wanted ({batch},), one for each row"
         )
     lengths = lengths.to("cpu", torch.int64)
-    if batch:
+    # In a graph the values are not there yet: its operator checks them when it runs. Under torch.func
+    # they may be many at once.
+    if torch.compiler.is_compiling() or transforms.functional():
+        return lengths
+    return check_lengths(stack, lengths, time)
+
+
+def check_lengths(stack: Stack, lengths: Tensor, time: int) -> Tensor | None:
+    """The lengths, or None if every row is full; raises Error for one outside 0 to time."""
+    if len(lengths):
         low, high = (int(n) for n in lengths.aminmax())
         if low < 0 or high > time:
             raise Error(f"{stack}: lengths run from {low} to {high}; wanted 0 to {time}, the time axis")

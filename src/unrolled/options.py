@@ -1,0 +1,55 @@
+"""Every check of a layer's constructor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .cells import Cell
+from .errors import Error
+
+
+def check_options(
+    name: str,
+    sizes: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    dropout: Any = 0.0,
+    proj_size: Any = 0,
+) -> None:
+    """Raises TypeError or Error for sizes, flags and rates that no layer can have, in torch.nn's words."""
+    shown = f"{name}({', '.join(str(size) for size in sizes.values())})"
+    for option, value in {**sizes, "proj_size": proj_size}.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            got = f"{type(value).__name__} ({value!r})"
+            raise TypeError(f"{shown}: {option} should be of type int, got: {got}")
+    for option, value in flags.items():
+        if not isinstance(value, bool):
+            got = f"{type(value).__name__} ({value!r})"
+            raise TypeError(f"{shown}: {option} should be of type bool, got: {got}")
+    for option, value in sizes.items():
+        if value < 1:
+            raise Error(f"{shown}: {option} must be greater than zero, got {value}")
+    if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= float(dropout) <= 1:
+        raise Error(f"{shown}: dropout is {dropout!r}; wanted a probability in range [0, 1]")
+    if not 0 <= proj_size < sizes["hidden_size"]:
+        raise Error(f"{shown}: proj_size is {proj_size}; wanted 0 or less than hidden_size")
+
+
+def reads_output(cell: Cell) -> bool:
+    """Whether the next states depend on h itself (and not only on R h): an h that does not fit tells."""
+
+    def zeros(size: int) -> Tensor:
+        return torch.zeros(1, size, device="meta")
+
+    gates = tuple(zeros(2) for _ in range(cell.gates))
+    states = (zeros(3), *(zeros(2) for _ in range(cell.states - 1)))
+    vectors = tuple(zeros(2) for _ in cell.vectors)
+    try:
+        cell(gates, None if cell.recurrent == "none" else gates, states, vectors)
+    except RuntimeError:
+        return True
+    return False

@@ -1,0 +1,180 @@
+"""The products after a backward scan: gradients of the weights and of the input, for any cell."""
+
+from __future__ import annotations
+
+from .emit import I64, PTR, Function, Module, Value
+from .fields import Block
+from .forward import copies, get, products, put
+from .machine import Machine
+from .products import Tiles, for_tiles, for_widths, outer, tiles
+from .sync import share
+
+NAMES = ("weights", "inputs", "symbols", "features")
+_LANES, _PANELS = 8, 3
+
+
+def emit(machine: Machine) -> str:
+    """The kernels weights, inputs and symbols (block, rank) as LLVM IR."""
+    module = Module(machine.width)
+    cut = tiles(1, machine.registers)
+    copies(module)
+    lanes = min(_LANES, machine.width) if machine.registers == 32 else 4
+    widest = _PANELS if machine.registers == 32 else 2
+    for panels in range(1, widest + 1):
+        outer(module, f"outer_{panels}", lanes, panels)
+    _weights(module, lanes, widest)
+    products(module, "x", cut, [("bias", 0)])
+    _input_rows(module, cut)
+    _inputs(module, cut)
+    _symbols(module)
+    _features(module)
+    return str(module)
+
+
+def _weights(module: Module, lanes: int, widest: int) -> None:
+    """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n].
+
+    A worker has some of a's panels. `together` segments at a time, so that they stay in cache."""
+    f = module.function("weights", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    b = Block(f, block)
+    a0, a1 = share(f, b, rank, "a_panels")
+    segments, together, step = b["segments"], b["together"], b["segment"]
+    a_panel, o_panel = b["g_lines"] * f.bytes, b["o_lines"] * f.bytes
+    at = f.variable(f.int(0))
+    with f.whilst() as after:
+        first = f.get(I64, at)
+        f.leave_unless(f.compare("slt", first, segments), after)
+        end = f.least(first + together, segments)
+        counts = f.at(b["counts"], first * 8)
+
+        def tile(width: int, o: Value) -> None:
+            x = f.at(b["operand"], o * o_panel + first * step)
+            with f.loop(a0, a1) as panel, f.loop(0, f.width // lanes) as part:
+                a = f.at(b["a"], panel * a_panel + first * step + part * (4 * lanes))
+                row = panel * f.width + part * lanes
+                result = f.at(b["result"], row * b["result_row"] + o * f.bytes)
+                f.call(
+                    "void",
+                    f"outer_{width}",
+                    [a, x, o_panel, end - first, counts, step, step, result, b["result_row"]],
+                )
+
+        for_widths(f, f.int(0), b["o_panels"], range(widest, 0, -1), tile)
+        f.set(at, end)
+    with f.when(f.compare("ne", b["sums"], f.null())), f.loop(a0, a1) as panel:
+        total = f.variable(f.constant(0.0))
+        with f.loop(0, segments) as s:
+            source = f.at(b["a"], panel * a_panel + s * step)
+            with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
+                value = f.load(f.vector, f.at(source, n * f.bytes), f.bytes)
+                f.set(total, f.op(f.vector, f"fadd {f.vector} {value.name}, {f.get(f.vector, total).name}"))
+        place = f.at(b["sums"], panel * f.bytes)
+        old = f.load(f.vector, place, f.bytes)
+        f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {f.get(f.vector, total).name}"), place)
+    f.finish()
+
+
+ROWS = [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "n")]
+
+
+def _input_rows(module: Module, cut: Tiles) -> None:
+    """rows_R(block, p0, p1, n): the input's gradient for R rows from n on and some of its panels."""
+    for height in cut.sizes:
+        f = module.function(f"rows_{height}", ROWS)
+        b = Block(f, f.arguments[0])
+        _, p0, p1, n = f.arguments
+        scratch = f.room(f"[{height * max(cut.widths[height]) * f.width} x float]")
+        groups, lines = b["groups"], b["g_lines"] * f.bytes
+        b_panel = groups * b["hidden"] * f.bytes
+        shared = (n, scratch, groups, lines, b_panel)
+
+        def tile(
+            width: int,
+            p: Value,
+            f: Function = f,
+            b: Block = b,
+            shared: tuple[Value, ...] = shared,
+            height: int = height,
+        ) -> None:
+            n, scratch, groups, lines, b_panel = shared
+            zeros, nothing = b["zeros"], f.int(0)
+            f.call(
+                "void",
+                f"x_{height}_{width}",
+                [
+                    *(f.at(b["a"], n * f.bytes), lines, groups, b["p_full"], b["p_tail"]),
+                    *(f.at(b["operand"], p * b_panel), b_panel, zeros, nothing, nothing, zeros, nothing),
+                    *(scratch, f.int(height * f.bytes), f.int(f.bytes)),
+                ],
+            )
+            with f.loop(0, height) as i:
+                step = (n + i) // b["rows"]
+                actual = f.load(I64, f.at(b["rowmap"], (n + i - step * b["rows"]) * 8), 8)
+                target = f.at(b["result"], step * b["result_step"] + actual * b["result_row"])
+                with f.loop(0, width) as j:
+                    value = f.load(f.vector, f.at(scratch, (j * height + i) * f.bytes), f.bytes)
+                    lanes = b["result_size"] - (p + j) * f.width
+                    put(f, value, f.at(target, (p + j) * f.bytes), lanes)
+
+        for_widths(f, p0, p1, cut.widths[height], tile)
+        f.finish()
+
+
+def _inputs(module: Module, cut: Tiles) -> None:
+    """inputs: result[n] = Σ_k a[n][k] operand[k], row-major; a worker has some of the segments."""
+    f = module.function("inputs", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    b = Block(f, block)
+    first, end = share(f, b, rank, "segments")
+    per_segment = b["segment"] // f.bytes
+    with f.loop(first, end) as s:
+        count = f.load(I64, f.at(b["counts"], s * 8), 8)
+        at = f.variable(f.int(0))
+        f.set(at, f.int(0))
+        with f.whilst() as after:
+            p = f.get(I64, at)
+            f.leave_unless(f.compare("slt", p, b["o_panels"]), after)
+            stop = f.least(p + b["panel_step"], b["o_panels"])
+
+            def body(height: int, row: Value) -> None:
+                f.call("void", f"rows_{height}", [block, p, stop, s * per_segment + row])
+
+            for_tiles(f, count, b["tiles_p"], cut, body)
+            f.set(at, stop)
+    f.finish()
+
+
+def _symbols(module: Module) -> None:
+    """symbols: result[panel][index of n] += a[panel][n]; a worker has some of a's panels."""
+    f = module.function("symbols", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    b = Block(f, block)
+    a0, a1 = share(f, b, rank, "a_panels")
+    with f.loop(a0, a1) as panel:
+        table = f.at(b["result"], panel * b["symbols"] * f.bytes)
+        source = f.at(b["a"], panel * b["g_lines"] * f.bytes)
+        with f.loop(0, b["steps"]) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
+            actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+            place = f.at(b["indices"], actual * b["i_row"] + s * b["i_step"])
+            target = f.at(table, f.load(I64, place, 8) * f.bytes)
+            value = f.load(f.vector, f.at(source, (s * b["rows"] + row) * f.bytes), f.bytes)
+            old = f.load(f.vector, target, f.bytes)
+            f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {value.name}"), target, f.bytes)
+    f.finish()
+
+
+def _features(module: Module) -> None:
+    """features: the whole input in panels [panel][step * rows + row][W]; a worker has some steps."""
+    f = module.function("features", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    b = Block(f, block)
+    first, end = share(f, b, rank, "steps")
+    size, lines = b["in_full"] * f.width + b["in_tail"], b["o_lines"]
+    with f.loop(first, end) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
+        actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+        source = f.at(b["x"], actual * b["x_row"] + s * b["x_step"])
+        with f.loop(0, b["in_panels"]) as k:
+            value = get(f, f.at(source, k * f.bytes), size - k * f.width)
+            f.store(value, f.at(b["operand"], (k * lines + s * b["rows"] + row) * f.bytes), f.bytes)
+    f.finish()

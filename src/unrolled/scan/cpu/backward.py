@@ -1,0 +1,281 @@
+"""The backward kernel of a cell: its equations' gradient and the recurrent product, last step first.
+
+It leaves the gradients of the gates' projections in `dg`, panels [column][panel][step * rows + row][W]
+with the columns in the order r_only, merged, x_only; the products with the inputs come after.
+"""
+
+from __future__ import annotations
+
+from .emit import I64, PTR, Function, Module, Value
+from .evaluate import Evaluator
+from .fields import Block
+from .forward import BARRIER, STEP, Shape, copies, get, products, put, slot
+from .products import for_tiles, for_widths
+from .sync import barrier, share
+from .trace import Node
+
+
+def columns(shape: Shape) -> list[Node]:
+    """The leaves whose gradients are the columns of dg, in order."""
+    graph = shape.graph
+    return [
+        *(Node("r", (g,)) for g in graph.r_only),
+        *(Node("s", (g,)) for g in graph.merged),
+        *(Node("x", (g,)) for g in graph.x_only),
+    ]
+
+
+def emit(shape: Shape) -> str:
+    """The kernel `backward(block, rank)` as LLVM IR."""
+    module = Module(shape.machine.width)
+    barrier(module, BARRIER)
+    copies(module)
+    _point(module, shape)
+    products(module, "h", shape.cut(1), [("c", 0)])
+    _rows(module, shape, "recurrent")
+    if shape.projected:
+        _rows(module, shape, "widen")
+    _end(module, shape)
+    _main(module, shape)
+    return str(module)
+
+
+def _dstate(f: Function, b: Block, k: int, panel: Value, row: Value) -> Value:
+    return f.at(b[f"dstate{k}"], (panel * b["rows"] + row) * f.bytes)
+
+
+def _point(module: Module, shape: Shape) -> None:
+    """point(block, rank, step, count): the gradients of a step's gates and of the states before it."""
+    arguments = [(PTR, "block"), (I64, "rank"), (I64, "step"), (I64, "count")]
+    f = module.function("point", arguments)
+    block, rank, step, count = f.arguments
+    b = Block(f, block)
+    p0, p1 = share(f, b, rank, "panels")
+    rows, hidden, rowmap, g_lines = b["rows"], b["hidden"], b["rowmap"], b["g_lines"]
+    dout = f.at(b["dout"], step * b["dout_step"])
+    out = f.at(b["out"], step * b["out_step"])
+    saved = shape.plan.saved if shape.plan else ()
+    with f.loop(p0, p1) as panel:
+        vectors = f.at(b["vectors"], panel * (shape.vectors * f.bytes))
+        dvectors = f.at(b["dvectors"], panel * (shape.vectors * f.bytes))
+        lanes = hidden - panel * f.width
+        with f.loop(0, count) as row:
+            actual = f.load(I64, f.at(rowmap, row * 8), 8)
+
+            def leaf(
+                node: Node,
+                panel: Value = panel,
+                row: Value = row,
+                actual: Value = actual,
+                lanes: Value = lanes,
+                vectors: Value = vectors,
+            ) -> Value:
+                index = node.args[0]
+                if node.op == "vector":
+                    return f.load(f.vector, f.at(vectors, index * f.bytes), f.bytes)
+                if node.op == "state":
+                    return f.load(f.vector, slot(f, b, "state", index, panel, step, row), f.bytes)
+                if index == 0 and shape.projected:
+                    place = f.at(b["dh"], (panel * rows + row) * f.bytes)
+                    return f.load(f.vector, place, f.bytes)
+                carried = f.load(f.vector, _dstate(f, b, index, panel, row), f.bytes)
+                if index:
+                    return carried
+                given = get(f, f.at(dout, actual * b["dout_row"] + panel * f.bytes), lanes)
+                return f.op(f.vector, f"fadd {f.vector} {carried.name}, {given.name}")
+
+            value = Evaluator(f, leaf)
+            index = (panel * b["steps"] + step) * rows + row
+            for position, node in enumerate(saved):
+                place = f.at(b["saved"], index * (len(saved) * f.bytes) + position * f.bytes)
+                value.put(node, f.load(f.vector, place, f.bytes))
+            if not shape.projected:
+                place = f.at(out, actual * b["out_row"] + panel * f.bytes)
+                value.lazy(shape.graph.states[0], lambda place=place, lanes=lanes: get(f, place, lanes))
+            grads = shape.graph.grads
+            results = [value(grads.get(leaf, 0.0)) for leaf in columns(shape)]
+            before = [value(grads.get(Node("state", (k,)), 0.0)) for k in range(shape.states)]
+            changes = [value(grads.get(Node("vector", (j,)), 0.0)) for j in range(shape.vectors)]
+            n = step * rows + row
+            for column, result in enumerate(results):
+                place = f.at(b["dg"], ((panel + b["panels"] * column) * g_lines + n) * f.bytes)
+                f.store(result, place, f.bytes)
+            for k, result in enumerate(before):
+                if k or not shape.projected:
+                    f.store(result, _dstate(f, b, k, panel, row), f.bytes)
+            for j, change in enumerate(changes):
+                place = f.at(dvectors, j * f.bytes)
+                total = f.op(
+                    f.vector,
+                    f"fadd {f.vector} {f.load(f.vector, place, f.bytes).name}, {change.name}",
+                )
+                f.store(total, place, f.bytes)
+    f.finish()
+
+
+def _rows(module: Module, shape: Shape, name: str) -> None:
+    """recurrent_R: dh += dr · R for R rows and some panels of h; widen_R: dh' = dp · hr."""
+    cut, recurrent = shape.cut(1), name == "recurrent"
+    for height in cut.sizes:
+        f = module.function(f"{name}_{height}", STEP)
+        b = Block(f, f.arguments[0])
+        _, p0, p1, row, step, _ = f.arguments
+        rows, lines = b["rows"], b["g_lines"] * f.bytes
+        a = f.at(b["dg" if recurrent else "dp"], (step * rows + row) * f.bytes)
+        full, tail = (b["p_full"], b["p_tail"]) if recurrent else (b["h_full"], b["h_tail"])
+        groups = f.int(shape.r_columns if recurrent else 1)
+        b_panel = groups * (full * f.width + tail) * f.bytes
+        weights, target = b["w_h" if recurrent else "w_q"], b["dstate0" if recurrent else "dh"]
+        shared = (rows, lines, a, full, tail, groups, b_panel, weights, target, row)
+
+        def tile(
+            width: int,
+            p: Value,
+            f: Function = f,
+            b: Block = b,
+            shared: tuple[Value, ...] = shared,
+            height: int = height,
+        ) -> None:
+            rows, lines, a, full, tail, groups, b_panel, weights, target, row = shared
+            out = f.at(target, (p * rows + row) * f.bytes)
+            zeros, nothing, one = b["zeros"], f.int(0), f.int(f.bytes)
+            first = [out, rows * f.bytes, one] if recurrent else [zeros, nothing, nothing]
+            f.call(
+                "void",
+                f"h_{height}_{width}",
+                [
+                    *(a, lines, groups, full, tail, f.at(weights, p * b_panel), b_panel, *first),
+                    *(zeros, nothing, out, rows * f.bytes, one),
+                ],
+            )
+
+        for_widths(f, p0, p1, cut.widths[height], tile)
+        f.finish()
+
+
+def _end(module: Module, shape: Shape) -> None:
+    """end(block, rank, step): where a row began at this step, its gradient is the initial state's."""
+    f = module.function("end", [(PTR, "block"), (I64, "rank"), (I64, "step")])
+    block, rank, step = f.arguments
+    b = Block(f, block)
+    active = b["active"]
+    now = f.load(I64, f.at(active, step * 8), 8)
+    before = f.variable(f.int(0))
+    with f.when(f.compare("sgt", step, 0)):
+        f.set(before, f.load(I64, f.at(active, step * 8 - 8), 8))
+    old = f.get(I64, before)
+    with f.loop(old, now) as row:
+        _move(f, b, shape, rank, row)
+    with f.when(f.compare("ne", b["reset"], f.null())):
+        flags, rowmap = f.at(b["reset"], step * b["reset_step"]), b["rowmap"]
+        with f.loop(0, f.least(old, now)) as row:
+            actual = f.load(I64, f.at(rowmap, row * 8), 8)
+            flag = f.load("i8", f.at(flags, actual * b["reset_row"]), 1)
+            with f.when(f.compare("ne", flag, 0)):
+                _move(f, b, shape, rank, row)
+    f.finish()
+
+
+def _move(f: Function, b: Block, shape: Shape, rank: Value, row: Value) -> None:
+    """dstart += dstate; dstate = 0, for one row."""
+    for k in range(shape.states):
+        p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+        with f.loop(p0, p1) as p:
+            source = _dstate(f, b, k, p, row)
+            target = f.at(b[f"dstart{k}"], (p * b["rows"] + row) * f.bytes)
+            here, there = f.load(f.vector, source, f.bytes), f.load(f.vector, target, f.bytes)
+            f.store(f.op(f.vector, f"fadd {f.vector} {here.name}, {there.name}"), target, f.bytes)
+            f.store(f.constant(0.0), source, f.bytes)
+
+
+def _collect(f: Function, b: Block, rank: Value, step: Value, count: Value) -> None:
+    """dp = dout + dh of a projected output, and dh = 0, since all of it goes through the projection."""
+    q0, q1 = share(f, b, rank, "out_panels")
+    dout = f.at(b["dout"], step * b["dout_step"])
+    with f.loop(q0, q1) as q, f.loop(0, count) as row:
+        actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+        place = f.at(dout, actual * b["dout_row"] + q * f.bytes)
+        given = get(f, place, b["out_size"] - q * f.width)
+        source = _dstate(f, b, 0, q, row)
+        carried = f.load(f.vector, source, f.bytes)
+        total = f.op(f.vector, f"fadd {f.vector} {given.name}, {carried.name}")
+        n = step * b["rows"] + row
+        f.store(total, f.at(b["dp"], (q * b["g_lines"] + n) * f.bytes), f.bytes)
+        f.store(f.constant(0.0), source, f.bytes)
+
+
+def _load_final(f: Function, b: Block, shape: Shape, rank: Value) -> None:
+    for k in range(shape.states):
+        p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+        size = b["out_size" if k == 0 else "hidden"]
+        with f.loop(0, b["rows"]) as row:
+            actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+            source = f.at(b[f"dfinal{k}"], actual * b[f"dfinal_row{k}"])
+            with f.loop(p0, p1) as p:
+                value = get(f, f.at(source, p * f.bytes), size - p * f.width)
+                f.store(value, _dstate(f, b, k, p, row), f.bytes)
+                target = f.at(b[f"dstart{k}"], (p * b["rows"] + row) * f.bytes)
+                f.store(f.constant(0.0), target, f.bytes)
+
+
+def _store_initial(f: Function, b: Block, shape: Shape, rank: Value) -> None:
+    with f.loop(0, b["rows"]) as row:
+        with f.when(f.compare("slt", f.load(I64, f.at(b["ends"], row * 8), 8), 0)):
+            _move(f, b, shape, rank, row)
+        actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+        for k in range(shape.states):
+            p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+            size = b["out_size" if k == 0 else "hidden"]
+            target = f.at(b[f"dinitial{k}"], actual * b[f"dinitial_row{k}"])
+            with f.loop(p0, p1) as p:
+                place = f.at(b[f"dstart{k}"], (p * b["rows"] + row) * f.bytes)
+                value = f.load(f.vector, place, f.bytes)
+                put(f, value, f.at(target, p * f.bytes), size - p * f.width)
+
+
+def _main(module: Module, shape: Shape) -> None:
+    f = module.function("backward", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    b = Block(f, block)
+    steps = b["steps"]
+    p0, p1 = share(f, b, rank, "panels")
+    q0, q1 = share(f, b, rank, "out_panels")
+    _load_final(f, b, shape, rank)
+    with f.loop(p0, p1) as p, f.loop(0, shape.vectors) as j:
+        f.store(f.constant(0.0), f.at(b["dvectors"], (p * shape.vectors + j) * f.bytes), f.bytes)
+    with f.loop(0, steps) as reverse:
+        step = steps - 1 - reverse
+        count = f.load(I64, f.at(b["active"], step * 8), 8)
+        if shape.projected:
+            _collect(f, b, rank, step, count)
+            f.call("void", BARRIER, [b["barrier"], b["workers"]])
+            _over(f, b, shape, "widen", (p0, p1), count, step)
+        f.call("void", "point", [block, rank, step, count])
+        if shape.r_columns:
+            f.call("void", BARRIER, [b["barrier"], b["workers"]])
+            _over(f, b, shape, "recurrent", (q0, q1), count, step)
+        f.call("void", "end", [block, rank, step])
+    _store_initial(f, b, shape, rank)
+    f.finish()
+
+
+def _over(
+    f: Function,
+    b: Block,
+    shape: Shape,
+    name: str,
+    panels: tuple[Value, Value],
+    count: Value,
+    step: Value,
+) -> None:
+    at = f.variable(panels[0])
+    with f.whilst() as after:
+        p = f.get(I64, at)
+        f.leave_unless(f.compare("slt", p, panels[1]), after)
+        end = f.least(p + b["together"], panels[1])
+
+        def body(height: int, row: Value) -> None:
+            f.call("void", f"{name}_{height}", [f.arguments[0], p, end, row, step, f.int(0)])
+
+        for_tiles(f, count, b["tiles_p"], shape.cut(1), body)
+        f.set(at, end)

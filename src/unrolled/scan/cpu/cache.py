@@ -1,0 +1,83 @@
+"""Compiled kernels on disk, so that only the first program that needs one compiles it.
+
+A file is named by a digest of all that its code follows from: the package's version and source, the
+graph, the processor and LLVM. It holds a digest of its own content too, and is made again when that
+does not fit. A folder that cannot be written only costs the time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from ... import files
+from ...errors import Error
+from ...version import __version__
+from .forward import Shape
+from .machine import Library, assemble
+
+_DIGEST = 32
+
+
+def folder() -> Path:
+    """Where the kernels are kept: UNROLLED_CACHE, or the user's own folder for caches."""
+    if chosen := os.environ.get("UNROLLED_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", "~"))
+    elif sys.platform == "darwin":
+        base = Path("~/Library/Caches")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    return base.expanduser() / "unrolled"
+
+
+@cache
+def _sources() -> str:
+    """A digest of this package's own code, for whoever works on it between two versions."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def key(kind: str, shape: Shape | None, host: object) -> str:
+    """The name of a kernel's file."""
+    graph = "" if shape is None else shape.graph.key
+    rest = "" if shape is None else f"{shape.vectors} {shape.projected} {shape.plan}"
+    llvm = importlib.metadata.version("llvmlite")
+    text = "\n".join([__version__, _sources(), llvm, sys.platform, str(host), kind, graph, rest])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def library(emit: Callable[[], str], kind: str, names: tuple[str, ...], shape: Shape | None) -> Library:
+    """The code of a kernel: from the disk if it is there and whole, else compiled and put there."""
+    from .machine import machine
+
+    name = key(kind, shape, machine()) + ".o"
+    code = _read(name)
+    if code is None:
+        code = assemble(emit())
+        _write(name, code)
+    return Library(code, names)
+
+
+def _read(name: str) -> bytes | None:
+    try:
+        content = (folder() / name).read_bytes()
+    except OSError:
+        return None
+    digest, code = content[:_DIGEST], content[_DIGEST:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def _write(name: str, code: bytes) -> None:
+    try:
+        files.write(folder(), {name: hashlib.sha256(code).digest() + code})
+    except (Error, OSError, RuntimeError):
+        return  # Only the next program's time is lost.

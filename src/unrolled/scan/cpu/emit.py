@@ -1,0 +1,300 @@
+"""A small language for kernels: loops, vectors and memory, written down as LLVM IR."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+I64, I32, PTR, FLOAT = "i64", "i32", "ptr", "float"
+Operand = "Value | int"
+
+
+class Value:
+    """An SSA value: its type and its name, with arithmetic on whole numbers."""
+
+    __slots__ = ("function", "name", "type")
+
+    def __init__(self, function: Function, type: str, name: str) -> None:
+        self.function, self.type, self.name = function, type, name
+
+    def __add__(self, other: Value | int) -> Value:
+        return self.function.integer("add", self, other)
+
+    def __sub__(self, other: Value | int) -> Value:
+        return self.function.integer("sub", self, other)
+
+    def __rsub__(self, other: int) -> Value:
+        return self.function.integer("sub", other, self)
+
+    def __mul__(self, other: Value | int) -> Value:
+        return self.function.integer("mul", self, other)
+
+    def __floordiv__(self, other: Value | int) -> Value:
+        return self.function.integer("sdiv", self, other)
+
+    def __and__(self, other: Value | int) -> Value:
+        return self.function.integer("and", self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+class Module:
+    """Functions and the intrinsics they need; `str` is its LLVM IR."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.vector = f"<{width} x float>"
+        self.bytes = 4 * width
+        self.functions: dict[str, Function] = {}
+        self.declarations: dict[str, str] = {}
+
+    def function(
+        self, name: str, arguments: Sequence[tuple[str, str]], result: str = "void", public: bool = False
+    ) -> Function:
+        """A new function of this module."""
+        self.functions[name] = made = Function(self, name, arguments, result, public)
+        return made
+
+    def __str__(self) -> str:
+        parts = [*self.declarations.values(), *(str(f) for f in self.functions.values())]
+        parts.append('attributes #0 = { nounwind "prefer-vector-width"="512" }')
+        parts.append('attributes #1 = { nounwind noinline "prefer-vector-width"="512" }')
+        return "\n".join(parts) + "\n"
+
+
+class Function:
+    """One function under construction: every method appends instructions to the block it is in."""
+
+    def __init__(
+        self, module: Module, name: str, arguments: Sequence[tuple[str, str]], result: str, public: bool
+    ) -> None:
+        self.module, self.name, self.result, self.public = module, name, result, public
+        self.arguments = [Value(self, type, f"%{name}") for type, name in arguments]
+        self.vector, self.bytes, self.width = module.vector, module.bytes, module.width
+        self._allocas: list[str] = []
+        self._lines: list[str] = []
+        self._count = 0
+        self._block = "body"
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{a.type} {a.name}" for a in self.arguments)
+        linkage, attribute = ("", "#0") if self.public else ("internal ", "#1")
+        head = f"define {linkage}{self.result} @{self.name}({arguments}) {attribute} {{\nentry:"
+        return "\n".join([head, *self._allocas, "  br label %body", "body:", *self._lines, "}"])
+
+    # Instructions
+
+    def op(self, type: str, text: str) -> Value:
+        """One instruction that has a result."""
+        name = self._fresh("v")
+        self._lines.append(f"  {name} = {text}")
+        return Value(self, type, name)
+
+    def do(self, text: str) -> None:
+        """One instruction without a result."""
+        self._lines.append(f"  {text}")
+
+    def integer(self, op: str, a: Value | int, b: Value | int) -> Value:
+        """Arithmetic on i64."""
+        if op in ("add", "sub") and isinstance(b, int) and b == 0 and isinstance(a, Value):
+            return a
+        if op == "mul" and isinstance(b, int) and b == 1 and isinstance(a, Value):
+            return a
+        type = a.type if isinstance(a, Value) else b.type if isinstance(b, Value) else I64
+        return self.op(type, f"{op} {type} {ref(a)}, {ref(b)}")
+
+    def compare(self, how: str, a: Value, b: Value | int) -> Value:
+        """A comparison of whole numbers or pointers; `how` is LLVM's (slt, eq, …)."""
+        return self.op("i1", f"icmp {how} {a.type} {a.name}, {ref(b)}")
+
+    def choose(self, condition: Value, a: Value, b: Value) -> Value:
+        """a where the condition holds, else b."""
+        head = f"select {condition.type} {condition.name}"
+        return self.op(a.type, f"{head}, {a.type} {a.name}, {b.type} {b.name}")
+
+    def least(self, a: Value, b: Value | int) -> Value:
+        """The smaller of two i64."""
+        chosen = self.compare("slt", a, b)
+        return self.op(I64, f"select i1 {chosen.name}, i64 {a.name}, i64 {ref(b)}")
+
+    def at(self, base: Value, offset: Value | int) -> Value:
+        """The address `offset` bytes after `base`."""
+        if isinstance(offset, int) and offset == 0:
+            return base
+        return self.op(PTR, f"getelementptr i8, ptr {base.name}, i64 {ref(offset)}")
+
+    def load(self, type: str, address: Value, align: int = 4) -> Value:
+        """What lies at the address."""
+        return self.op(type, f"load {type}, ptr {address.name}, align {align}")
+
+    def store(self, value: Value, address: Value, align: int = 4) -> None:
+        """Writes the value at the address."""
+        self.do(f"store {value.type} {value.name}, ptr {address.name}, align {align}")
+
+    def call(self, type: str, name: str, arguments: Sequence[Value]) -> Value:
+        """The result of a function or intrinsic (declared where it is not of this module)."""
+        self._declare(type, name, arguments)
+        text = ", ".join(f"{a.type} {a.name}" for a in arguments)
+        if type == "void":
+            self.do(f"call void @{name}({text})")
+            return arguments[0] if arguments else self.int(0)
+        return self.op(type, f"call {type} @{name}({text})")
+
+    def _declare(self, type: str, name: str, arguments: Sequence[Value]) -> None:
+        if name not in self.module.functions and name not in self.module.declarations:
+            types = ", ".join(a.type for a in arguments)
+            self.module.declarations[name] = f"declare {type} @{name}({types})"
+
+    # Constants and vectors
+
+    def int(self, number: int, type: str = I64) -> Value:
+        """A whole number."""
+        return Value(self, type, str(number))
+
+    def null(self) -> Value:
+        """No address."""
+        return Value(self, PTR, "null")
+
+    def constant(self, number: float) -> Value:
+        """A vector with the number in every lane."""
+        text = hexadecimal(number)
+        return Value(self, self.vector, f"<{', '.join([f'float {text}'] * self.width)}>")
+
+    def integers(self, number: int) -> Value:
+        """An i32 vector with the number in every lane."""
+        return Value(self, f"<{self.width} x i32>", f"<{', '.join([f'i32 {number}'] * self.width)}>")
+
+    def splat(self, scalar: Value) -> Value:
+        """A vector with the scalar in every lane."""
+        one = self.op(self.vector, f"insertelement {self.vector} poison, float {scalar.name}, i64 0")
+        zeros = f"<{self.width} x i32> zeroinitializer"
+        return self.op(
+            self.vector, f"shufflevector {self.vector} {one.name}, {self.vector} poison, {zeros}"
+        )
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """a b + c, rounded once."""
+        return self.call(self.vector, f"llvm.fma.v{self.width}f32", [a, b, c])
+
+    def lanes(self, count: Value) -> Value:
+        """The mask of the first `count` lanes."""
+        type = f"<{self.width} x i32>"
+        narrow = self.op(I32, f"trunc i64 {count.name} to i32")
+        one = self.op(type, f"insertelement {type} poison, i32 {narrow.name}, i64 0")
+        zeros = f"<{self.width} x i32> zeroinitializer"
+        limit = self.op(type, f"shufflevector {type} {one.name}, {type} poison, {zeros}")
+        steps = ", ".join(f"i32 {i}" for i in range(self.width))
+        return self.op(f"<{self.width} x i1>", f"icmp slt {type} <{steps}>, {limit.name}")
+
+    def load_some(self, address: Value, count: Value) -> Value:
+        """The first `count` floats at the address; zeros after them, and no byte is read there."""
+        name = f"llvm.masked.load.v{self.width}f32.p0"
+        return self.call(
+            self.vector, name, [address, self.int(4, I32), self.lanes(count), self.constant(0.0)]
+        )
+
+    def store_some(self, value: Value, address: Value, count: Value) -> None:
+        """Writes the first `count` lanes."""
+        name = f"llvm.masked.store.v{self.width}f32.p0"
+        self.call("void", name, [value, address, self.int(4, I32), self.lanes(count)])
+
+    # Variables and control
+
+    def variable(self, initial: Value) -> Value:
+        """A place on the stack (a register, once optimised) that holds the value for now."""
+        place = self.room(initial.type, 64 if initial.type == self.vector else 8)
+        self.do(f"store {initial.type} {initial.name}, ptr {place.name}")
+        return place
+
+    def get(self, type: str, place: Value) -> Value:
+        """What the variable holds."""
+        return self.op(type, f"load {type}, ptr {place.name}")
+
+    def set(self, place: Value, value: Value) -> None:
+        """Puts another value into the variable."""
+        self.do(f"store {value.type} {value.name}, ptr {place.name}")
+
+    def room(self, type: str, align: int = 64) -> Value:
+        """Uninitialised memory on the stack."""
+        name = self._fresh("a")
+        self._allocas.append(f"  {name} = alloca {type}, align {align}")
+        return Value(self, PTR, name)
+
+    @contextmanager
+    def loop(self, begin: Value | int, end: Value | int, step: int = 1) -> Iterator[Value]:
+        """for i in range(begin, end, step), step positive."""
+        i, following = self._fresh("i"), self._fresh("n")
+        head, inside, latch, after = (self.label(n) for n in ("head", "do", "latch", "after"))
+        came = self._block
+        self.jump(head)
+        self.block(head)
+        self.do(f"{i} = phi i64 [ {ref(begin)}, %{came} ], [ {following}, %{latch} ]")
+        more = self.op("i1", f"icmp slt i64 {i}, {ref(end)}")
+        self.do(f"br i1 {more.name}, label %{inside}, label %{after}")
+        self.block(inside)
+        yield Value(self, I64, i)
+        self.jump(latch)
+        self.block(latch)
+        self.do(f"{following} = add nsw i64 {i}, {step}")
+        self.jump(head)
+        self.block(after)
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """if condition."""
+        inside, after = self.label("then"), self.label("after")
+        self.do(f"br i1 {condition.name}, label %{inside}, label %{after}")
+        self.block(inside)
+        yield
+        self.jump(after)
+        self.block(after)
+
+    @contextmanager
+    def whilst(self) -> Iterator[str]:
+        """A loop that runs until a jump to the label it gives."""
+        head, after = self.label("again"), self.label("after")
+        self.jump(head)
+        self.block(head)
+        yield after
+        self.jump(head)
+        self.block(after)
+
+    def leave_unless(self, condition: Value, after: str) -> None:
+        """Jumps to the label if the condition does not hold."""
+        inside = self.label("on")
+        self.do(f"br i1 {condition.name}, label %{inside}, label %{after}")
+        self.block(inside)
+
+    def finish(self) -> None:
+        """Returns from a function without a result."""
+        self.do("ret void")
+
+    def label(self, hint: str) -> str:
+        """A new block's name."""
+        self._count += 1
+        return f"{hint}{self._count}"
+
+    def jump(self, label: str) -> None:
+        """Ends the block."""
+        self.do(f"br label %{label}")
+
+    def block(self, label: str) -> None:
+        """Begins a block."""
+        self._lines.append(f"{label}:")
+        self._block = label
+
+    def _fresh(self, hint: str) -> str:
+        self._count += 1
+        return f"%{hint}{self._count}"
+
+
+def ref(value: Value | int) -> str:
+    """An operand as IR writes it."""
+    return value.name if isinstance(value, Value) else str(value)
+
+
+def hexadecimal(number: float) -> str:
+    """A float32 as IR writes it: the bits of the float64 with the same value."""
+    (single,) = struct.unpack("<f", struct.pack("<f", number))
+    return f"0x{struct.unpack('<Q', struct.pack('<d', single))[0]:016X}"

@@ -1,0 +1,55 @@
+"""What a kernel is told: one block of 64-bit words a group of rows, its words named here."""
+
+from __future__ import annotations
+
+from .emit import I64, PTR, Function, Value
+
+MOST_STATES = 8
+
+_POINTERS = (
+    # input: features (rows x_row, steps x_step apart) packed into xa, or indices into table
+    *("x", "xa", "indices", "table", "xp"),
+    # weights: input, recurrent, projection; initial sums; vectors of one weight a unit
+    *("w_x", "w_r", "w_p", "bias_x", "bias_r", "zeros", "vectors"),
+    # rows: which row of the tensors each is, active rows of each step, last step of each row
+    *("rowmap", "active", "ends", "tiles_x", "tiles_r", "tiles_p"),
+    *("out", "saved", "raw", "reset", "barrier"),
+    # backward
+    *("dout", "dg", "dh", "dp", "dvectors", "tiles_h", "tiles_q", "w_h", "w_q"),
+    # products after the scan
+    *("a", "operand", "result", "sums", "counts"),
+)
+_NUMBERS = (
+    *("steps", "rows", "chunk", "workers", "panels", "hidden", "out_panels", "out_size", "in_panels"),
+    *("in_full", "in_tail", "h_full", "h_tail", "p_full", "p_tail", "panel_step"),
+    *("x_row", "x_step", "i_row", "i_step", "symbols", "out_row", "out_step"),
+    *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "dout_row", "dout_step"),
+    *("g_lines", "o_lines", "a_panels", "o_panels", "result_row", "result_step", "result_size"),
+    *("segments", "segment", "together", "groups"),
+)
+_PER_STATE = ("state", "initial", "initial_row", "start", "final", "final_row", "dstate", "dfinal")
+_PER_STATE_TOO = ("dfinal_row", "dinitial", "dinitial_row", "dstart")
+
+FIELDS = {
+    name: index
+    for index, name in enumerate(
+        [
+            *_POINTERS,
+            *_NUMBERS,
+            *(f"{n}{k}" for k in range(MOST_STATES) for n in _PER_STATE + _PER_STATE_TOO),
+        ]
+    )
+}
+_ARE_POINTERS = frozenset(_POINTERS) | {"state", "initial", "start", "final"}
+_ARE_POINTERS |= {"dstate", "dfinal", "dinitial", "dstart"}
+
+
+class Block:
+    """The fields, as a kernel reads them."""
+
+    def __init__(self, function: Function, base: Value) -> None:
+        self._function, self._base = function, base
+
+    def __getitem__(self, name: str) -> Value:
+        type = PTR if name.rstrip("0123456789") in _ARE_POINTERS else I64
+        return self._function.load(type, self._function.at(self._base, 8 * FIELDS[name]), 8)

@@ -1,0 +1,143 @@
+"""A whole stack forward, nothing kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout
+
+from ..stack import Call, Weights
+from .fields import FIELDS
+from .layer import Geometry, Layer, memory, place
+from .machine import machine
+from .pack import Packed, pack, remember, unchanged
+from .pool import workers
+from .program import Kernel, forward_kernel
+
+_MOST_PLANS = 64
+_plans: OrderedDict[Any, list[Layer]] = OrderedDict()
+
+
+def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Output (batch, time, directions * output), states (layers * directions, batch, size) each."""
+    stack = call.stack
+    kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+    x, finals = call.input, tuple([torch.empty(s.shape) for s in call.state])
+    lengths = None if call.lengths is None else call.lengths.numpy()
+    for index, weights in enumerate(stack.weights(call.parameters)):
+        x = layer_forward(call, kernel, index, weights, x, finals, lengths)
+        if stack.dropout and call.training and index + 1 < stack.num_layers:
+            x = dropout(x, stack.dropout)
+    return x, finals
+
+
+def layer_forward(
+    call: Call,
+    kernel: Kernel,
+    index: int,
+    weights: list[Weights],
+    x: Tensor,
+    finals: tuple[Tensor, ...],
+    lengths: np.ndarray | None,
+) -> Tensor:
+    """One layer's output (batch, time, directions * output); its last states go into `finals`."""
+    stack, (batch, time) = call.stack, x.shape[:2]
+    indexed = not x.is_floating_point()
+    if not indexed and x.stride(-1) != 1:
+        x = x.contiguous()
+    out = output_like(x, stack.output_size * stack.directions)
+    size = stack.layer_input_size(index)
+    with workers(cost(stack, size, batch * time), batch * stack.hidden_size) as (pool, count):
+        key = (stack, size, batch, time, count, indexed, kernel.address, lengths is None)
+        layer = _take(key)
+        if layer is None:
+            geometry = Geometry(stack, kernel.shape, size, batch, time)
+            layer = Layer(geometry, count, False, indexed, lengths is not None)
+        if lengths is not None:
+            layer.shares(lengths)
+        for direction, groups in enumerate(layer.directions):
+            packed = packed_weights(call, kernel, weights[direction], indexed)
+            tensors = tensors_of(call, index, direction, x, out, finals)
+            names, values = fields_of(packed, tensors, direction == 1)
+            for group in groups:
+                group.block[names] = values
+        pool.run(kernel.address, layer.jobs)
+        _give(key, layer)
+    return out
+
+
+def cost(stack: Any, input_size: int, steps: int) -> float:
+    """About how many microseconds a forward pass takes one core."""
+    hidden = stack.hidden_size * stack.cell.gates
+    products = input_size + (stack.output_size if stack.cell.recurrent == "dense" else 0)
+    return steps * hidden * (products / 40e3 + 4e-4)
+
+
+def output_like(x: Tensor, size: int) -> Tensor:
+    """Uninitialised (batch, time, size) with time outside in memory if it is so in x."""
+    batch, time = x.shape[:2]
+    if x.stride(0) >= x.stride(1):
+        return memory(batch * time * size).view(batch, time, size)
+    return memory(batch * time * size).view(time, batch, size).transpose(0, 1)
+
+
+def tensors_of(
+    call: Call, index: int, direction: int, x: Tensor, out: Tensor, finals: tuple[Tensor, ...]
+) -> tuple[Any, ...]:
+    """The tensors that one direction of a layer reads and writes."""
+    size, slot = call.stack.output_size, index * call.stack.directions + direction
+    part = out[:, :, direction * size : (direction + 1) * size] if call.stack.bidirectional else out
+    initial = tuple([s[slot] if s.stride(-1) == 1 else s[slot].contiguous() for s in call.state])
+    return x, part, initial, tuple([f[slot] for f in finals]), call.reset
+
+
+def fields_of(packed: Packed, tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[int]]:
+    """The fields that a call fills in, and their values."""
+    x, out, initial, finals, reset = tensors
+    pointers = packed.pointers()
+    names, values = list(pointers), list(pointers.values())
+    names += ["x", "x_row", "x_step"] if x.is_floating_point() else ["indices", "i_row", "i_step"]
+    values += place(x, reverse)
+    names += ["out", "out_row", "out_step"]
+    values += place(out, reverse)
+    names += ["reset", "reset_row", "reset_step"]
+    # A boundary before step t is, walking backwards, one before step t - 1.
+    values += [0, 0, 0] if reset is None else place(reset, reverse, 1)
+    for k, (state, final) in enumerate(zip(initial, finals, strict=True)):
+        names += [f"initial{k}", f"initial_row{k}", f"final{k}", f"final_row{k}"]
+        values += [state.data_ptr(), 4 * state.stride(0), final.data_ptr(), 4 * final.stride(0)]
+    return [FIELDS[n] for n in names], values
+
+
+def packed_weights(call: Call, kernel: Kernel, weights: Weights, indexed: bool) -> Packed:
+    """The parameters in panels, from an earlier call if they have not changed."""
+    own = [t for t in (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr) if t is not None]
+    own += weights.vectors
+    if any([t.is_inference() for t in own]):  # Nobody counts what is written to them.
+        return pack(call.stack, kernel.shape, weights, indexed)
+    key = (kernel.shape.machine.width, call.stack.cell, indexed, *[t.data_ptr() for t in own])
+    made = unchanged(key, own)
+    if made is None:
+        with torch.no_grad():
+            made = pack(call.stack, kernel.shape, weights, indexed)
+        remember(key, own, made)
+    return made
+
+
+def _take(key: Any) -> Layer | None:
+    """A plan that nobody uses."""
+    try:
+        return _plans[key].pop()
+    except (KeyError, IndexError):
+        return None
+
+
+def _give(key: Any, layer: Layer) -> None:
+    """Lays it by for the next call of the same shape; those of shapes long unseen are dropped."""
+    _plans.setdefault(key, []).append(layer)
+    while len(_plans) > _MOST_PLANS:
+        _plans.pop(next(iter(_plans)), None)

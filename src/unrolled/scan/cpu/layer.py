@@ -1,0 +1,256 @@
+"""One layer's forward pass on the host: rows shared out, memory laid out, the kernel called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..stack import Stack
+from .fields import FIELDS
+from .forward import Shape
+from .pack import panels
+
+
+def memory(count: int) -> Tensor:
+    """Uninitialised floats."""
+    return torch.empty(count, dtype=torch.float32)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of one layer's scan."""
+
+    stack: Stack
+    shape: Shape
+    input_size: int
+    batch: int
+    time: int
+
+    @property
+    def width(self) -> int:
+        """Lanes of a vector."""
+        return self.shape.machine.width
+
+    @cached_property
+    def hidden_panels(self) -> int:
+        """Panels of the hidden units."""
+        return panels(self.stack.hidden_size, self.width)
+
+    @cached_property
+    def out_panels(self) -> int:
+        """Panels of the output."""
+        return panels(self.stack.output_size, self.width)
+
+    @cached_property
+    def in_panels(self) -> int:
+        """Panels of the input."""
+        return panels(self.input_size, self.width)
+
+    def state_panels(self, k: int) -> int:
+        """Panels of state k."""
+        return self.out_panels if k == 0 else self.hidden_panels
+
+
+class Rows(NamedTuple):
+    """The rows of a group: which rows of the batch, how many of them each step runs, and where each
+    ends; longest first."""
+
+    rowmap: np.ndarray
+    active: np.ndarray
+    ends: np.ndarray
+    full: bool
+
+    @classmethod
+    def of(cls, rows: np.ndarray, lengths: np.ndarray | None, time: int, reverse: bool) -> Rows:
+        """lengths: of the rows, descending."""
+        if lengths is None:
+            full = np.full(len(rows), time, dtype=np.int64)
+            return cls(rows, np.full(time + 1, len(rows), dtype=np.int64), full, True)
+        steps = np.arange(time + 1)
+        active = np.searchsorted(-lengths, -steps, side="left").astype(np.int64)
+        active[time] = 0
+        if reverse:
+            active[:time] = active[:time][::-1].copy()
+        ends = np.where(lengths == 0, -1, time if reverse else lengths).astype(np.int64)
+        return cls(rows, active, ends, False)
+
+
+def split(batch: int, groups: int, lengths: np.ndarray | None, time: int, reverse: bool) -> list[Rows]:
+    """The batch in groups of rows of about the same work."""
+    if lengths is None:
+        edges = [batch * g // groups for g in range(groups + 1)]
+        parts = [np.arange(a, b, dtype=np.int64) for a, b in pairwise(edges)]
+        return [Rows.of(p, None, time, reverse) for p in parts]
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    parts = [np.ascontiguousarray(order[g::groups]) for g in range(groups)]
+    return [Rows.of(p, lengths[p], time, reverse) for p in parts]
+
+
+class Group:
+    """One group's fields and memory: everything but the tensors of a particular call."""
+
+    def __init__(self, geometry: Geometry, rows: Rows, workers: int, training: bool, indexed: bool) -> None:
+        self.rows, self.geometry = rows, geometry
+        self.block = np.zeros(len(FIELDS), dtype=np.int64)
+        self.address = self.block.ctypes.data
+        self._alive: list[Any] = []
+        stack, shape, width = geometry.stack, geometry.shape, geometry.width
+        count, time = len(rows.rowmap), geometry.time
+        hidden, out = geometry.hidden_panels, geometry.out_panels
+        # Panels an odd number of cache lines apart do not meet in the same sets of the cache.
+        self.lines = (time + 1 if training else 2) * count | 1
+        per_row = width * (hidden * shape.x_columns + (0 if indexed else geometry.in_panels))
+        room = shape.machine.l2 // 4 // 4
+        chunk = max(1, min(time, room // max(1, per_row * count)))
+        x_lines = chunk * count | 1
+        full, tail = divmod(geometry.input_size, width)
+        h_full, h_tail = divmod(stack.output_size, width)
+        p_full, p_tail = divmod(stack.hidden_size, width)
+        self.set(
+            steps=time,
+            rows=count,
+            chunk=chunk,
+            workers=workers,
+            panels=hidden,
+            hidden=stack.hidden_size,
+            out_panels=out,
+            out_size=stack.output_size,
+            in_panels=geometry.in_panels,
+            in_full=full,
+            in_tail=tail,
+            h_full=h_full,
+            h_tail=h_tail,
+            p_full=p_full,
+            p_tail=p_tail,
+            panel_step=_panel_step(shape, count),
+            symbols=geometry.input_size,
+            mask=-1 if training else 1,
+            s_lines=self.lines,
+            x_lines=x_lines,
+        )
+        self.deal(rows)
+        for name, columns in (("tiles_x", shape.x_columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
+            self.keep(name, shape.cut(columns).table())
+        sizes = {"zeros": width * 2, "barrier": 64}
+        sizes |= {f"start{k}": geometry.state_panels(k) * count * width for k in range(shape.states)}
+        if not training:
+            sizes |= self.state_sizes()
+        sizes["xp"] = hidden * x_lines * shape.x_columns * width
+        if not indexed:
+            sizes["xa"] = geometry.in_panels * x_lines * width
+        self._lay_out(sizes)
+
+    def deal(self, rows: Rows) -> None:
+        """Gives it as many rows as it had, but others."""
+        self.rows = rows
+        self.set(
+            full=rows.full,
+            rowmap=rows.rowmap.ctypes.data,
+            active=rows.active.ctypes.data,
+            ends=rows.ends.ctypes.data,
+        )
+
+    def state_sizes(self) -> dict[str, int]:
+        """The memory of the states: two slots, or every step's for the backward."""
+        geometry, shape, width = self.geometry, self.geometry.shape, self.geometry.width
+        each = self.lines * width
+        sizes = {f"state{k}": geometry.state_panels(k) * each for k in range(shape.states)}
+        if shape.projected:
+            sizes["raw"] = geometry.hidden_panels * each
+        return sizes
+
+    def set(self, **fields: int) -> None:
+        """Writes fields."""
+        for name, value in fields.items():
+            self.block[FIELDS[name]] = value
+
+    def keep(self, name: str, array: np.ndarray) -> None:
+        """An array's address in a field, and the array alive."""
+        self._alive.append(array)
+        self.block[FIELDS[name]] = array.ctypes.data
+
+    def _lay_out(self, sizes: dict[str, int]) -> None:
+        # Each begins on a cache line of its own.
+        starts, total = {}, 0
+        for name, size in sizes.items():
+            starts[name] = total
+            total += -(-size // 16) * 16
+        self.scratch = memory(total)
+        base = self.scratch.data_ptr()
+        for name, start in starts.items():
+            self.block[FIELDS[name]] = base + 4 * start
+        self.scratch[starts["zeros"] : starts["barrier"] + 64] = 0
+
+
+def _panel_step(shape: Shape, rows: int) -> int:
+    """Panels that pass over all row tiles together: few, so that their weights stay in the first
+    cache, or many where there is but one tile."""
+    cut = shape.cut(max(shape.r_columns, 1))
+    if rows <= cut.largest:
+        return 8
+    return max(cut.widths[cut.largest])
+
+
+class Layer:
+    """A layer's groups in both directions, for one split over workers; calls fill in their tensors."""
+
+    def __init__(
+        self, geometry: Geometry, workers: int, training: bool, indexed: bool, lengths: bool
+    ) -> None:
+        self.geometry, self.lengths = geometry, lengths
+        directions = geometry.stack.directions
+        apart, together = _division(geometry, workers)
+        self.directions: list[list[Group]] = []
+        for direction in range(directions):
+            parts = split(geometry.batch, apart, None, geometry.time, direction == 1)
+            self.directions.append([Group(geometry, p, together, training, indexed) for p in parts])
+        self.groups = [g for own in self.directions for g in own]
+        self.jobs = assign([g.address for g in self.groups], together, workers)
+
+    def shares(self, lengths: np.ndarray) -> None:
+        """Deals the rows anew, by their lengths."""
+        geometry = self.geometry
+        for direction, groups in enumerate(self.directions):
+            parts = split(geometry.batch, len(groups), lengths, geometry.time, direction == 1)
+            for group, rows in zip(groups, parts, strict=True):
+                group.deal(rows)
+
+
+def assign(blocks: Sequence[int], together: int, workers: int) -> list[list[tuple[int, int]]]:
+    """Each worker's (block, rank): `together` workers meet in every block, in the same order."""
+    jobs: list[list[tuple[int, int]]] = [[] for _ in range(workers)]
+    for index, block in enumerate(blocks):
+        for rank in range(together):
+            jobs[(index * together + rank) % workers].append((block, rank))
+    return jobs
+
+
+def _division(geometry: Geometry, workers: int) -> tuple[int, int]:
+    """(groups a direction, workers a group): rows apart while the weights stay in a core's cache and
+    there are rows enough; else all rows together, and each worker has some of the units."""
+    stack, batch = geometry.stack, geometry.batch
+    if stack.directions == 2 and workers % 2 == 0:
+        workers //= 2
+    if workers == 1:
+        return 1, 1
+    weights = 4 * geometry.shape.r_columns * stack.hidden_size * stack.output_size
+    rows = 4 * workers if weights > 1 << 14 else workers
+    if batch >= rows and weights < geometry.shape.machine.l2 * 3 // 4:
+        return workers, 1
+    return 1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1
+
+
+def place(tensor: Tensor, reverse: bool, offset: int = 0) -> list[int]:
+    """Address of the first step's first row, and the bytes between rows and steps."""
+    row, step = tensor.stride()[:2]
+    size = tensor.element_size()
+    if not reverse:
+        return [tensor.data_ptr(), row * size, step * size]
+    return [tensor.data_ptr() + (tensor.shape[1] - 1 + offset) * step * size, row * size, -step * size]

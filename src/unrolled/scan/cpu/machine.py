@@ -1,0 +1,113 @@
+"""What the host's processor can do, asked once: vector width, features, cache sizes; and its code."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import Error
+
+L2_DEFAULT = 1 << 20
+
+
+class Machine(NamedTuple):
+    """The host as the kernels see it."""
+
+    width: int
+    registers: int
+    cpu: str
+    features: str
+    l2: int
+
+    @property
+    def avx512(self) -> bool:
+        """Whether the approximate reciprocal of AVX-512 is there."""
+        return self.width == 16 and "+avx512f" in self.features.split(",")
+
+
+def machine() -> Machine:
+    """The host; UNROLLED_CPU_WIDTH (4, 8 or 16 lanes) overrides the vector width."""
+    return _machine(os.environ.get("UNROLLED_CPU_WIDTH", ""))
+
+
+@cache
+def _machine(wanted: str) -> Machine:
+    binding = _binding()
+    features = binding.get_host_cpu_features()
+    width, registers = 4, 16
+    if features.get("avx512f"):
+        width, registers = 16, 32
+    elif features.get("avx"):
+        width, registers = 8, 16
+    elif platform.machine().lower() in ("arm64", "aarch64"):
+        registers = 32
+    if wanted:
+        if wanted not in ("4", "8", "16"):
+            raise Error(f"UNROLLED_CPU_WIDTH: {wanted!r} is no vector width; wanted 4, 8 or 16")
+        width = int(wanted)
+    return Machine(width, registers, binding.get_host_cpu_name(), features.flatten(), _l2())
+
+
+def _l2() -> int:
+    """The size of a core's own second cache in bytes."""
+    for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            if (index / "level").read_text().strip() == "2":
+                return int((index / "size").read_text().strip().rstrip("K")) << 10
+        except (OSError, ValueError):
+            break
+    return L2_DEFAULT
+
+
+@cache
+def _binding() -> Any:
+    import llvmlite.binding as binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding
+
+
+@cache
+def _jit() -> Any:
+    return _binding().create_lljit_compiler(_target())
+
+
+def _target() -> Any:
+    host = machine()
+    target = _binding().Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=host.cpu, features=host.features, opt=3, reloc="pic", codemodel="default", jit=True
+    )
+
+
+def assemble(text: str) -> bytes:
+    """The object code of a module of LLVM IR."""
+    binding = _binding()
+    module = binding.parse_assembly(text)
+    module.verify()
+    target = _target()
+    options = binding.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = binding.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return target.emit_object(module)
+
+
+class Library:
+    """Object code in memory; `self[name]` is a function's address."""
+
+    _loaded = 0
+
+    def __init__(self, code: bytes, names: tuple[str, ...]) -> None:
+        Library._loaded += 1
+        builder = _binding().JITLibraryBuilder().add_object_img(code).add_current_process()
+        for name in names:
+            builder.export_symbol(name)
+        self._tracker = builder.link(_jit(), f"unrolled{Library._loaded}")
+
+    def __getitem__(self, name: str) -> int:
+        return self._tracker[name]

@@ -1,0 +1,221 @@
+"""Vector functions in the kernel language: at most 2 ulp more error than torch's own.
+
+Each takes and returns float vectors. NaN goes through all of them; infinities where torch has them.
+"""
+
+from __future__ import annotations
+
+from .emit import Function, Value
+from .machine import machine
+
+_LOG2_E = 1.4426950408889634
+# A float this large holds whole numbers only: adding it rounds, and leaves them in the lowest bits.
+_ROUND, _ROUND_BITS = 12582912.0, 0x4B400000
+# ln 2 in two parts, the first with so few bits that n times it is exact.
+_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+# (e^r - 1 - r) / r² on |r| <= ln(2)/2, highest power first: a minimax fit.
+_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
+# (log(1 + f) - f + f²/2) / f³ on √½ - 1 <= f <= √2 - 1.
+_LOG = (
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
+_INFINITY = float("inf")
+
+
+class Maths:
+    """The functions, appended to one kernel."""
+
+    def __init__(self, function: Function) -> None:
+        self.f = function
+
+    def constant(self, number: float) -> Value:
+        """The number in every lane."""
+        return self.f.constant(number)
+
+    def _binary(self, op: str, a: Value, b: Value) -> Value:
+        return self.f.op(a.type, f"{op} {a.type} {a.name}, {b.name}")
+
+    def add(self, a: Value, b: Value) -> Value:
+        """a + b."""
+        return self._binary("fadd", a, b)
+
+    def sub(self, a: Value, b: Value) -> Value:
+        """a - b."""
+        return self._binary("fsub", a, b)
+
+    def mul(self, a: Value, b: Value) -> Value:
+        """a b."""
+        return self._binary("fmul", a, b)
+
+    def div(self, a: Value, b: Value) -> Value:
+        """a / b, correctly rounded, for any a and b."""
+        return self._binary("fdiv", a, b)
+
+    def negative(self, a: Value) -> Value:
+        """-a."""
+        return self.f.op(a.type, f"fneg {a.type} {a.name}")
+
+    def compare(self, how: str, a: Value, b: Value) -> Value:
+        """The mask of the lanes where it holds; `how` is LLVM's (olt, une, …)."""
+        return self.f.op(f"<{self.f.width} x i1>", f"fcmp {how} {a.type} {a.name}, {b.name}")
+
+    def where(self, condition: Value, a: Value, b: Value) -> Value:
+        """a where the condition holds, else b."""
+        return self.f.choose(condition, a, b)
+
+    def _intrinsic(self, name: str, *arguments: Value) -> Value:
+        return self.f.call(self.f.vector, f"llvm.{name}.v{self.f.width}f32", arguments)
+
+    def magnitude(self, a: Value) -> Value:
+        """|a|."""
+        return self._intrinsic("fabs", a)
+
+    def sqrt(self, a: Value) -> Value:
+        """√a, correctly rounded."""
+        return self._intrinsic("sqrt", a)
+
+    def with_sign(self, a: Value, sign: Value) -> Value:
+        """|a| with the sign of the other."""
+        return self._intrinsic("copysign", a, sign)
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        """The larger; NaN if either is, as torch.maximum."""
+        larger = self.where(self.compare("ogt", a, b), a, b)
+        return self.where(self.compare("uno", a, a), a, larger)
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        """The smaller; NaN if either is, as torch.minimum."""
+        smaller = self.where(self.compare("olt", a, b), a, b)
+        return self.where(self.compare("uno", a, a), a, smaller)
+
+    def polynomial(self, x: Value, coefficients: tuple[float, ...]) -> Value:
+        """Horner's rule, highest power first."""
+        total = self.constant(coefficients[0])
+        for c in coefficients[1:]:
+            total = self.f.fma(total, x, self.constant(c))
+        return total
+
+    def _power_of_two(self, n: Value) -> Value:
+        """2^n of an i32 vector with -126 <= n <= 127."""
+        biased = self.f.op(n.type, f"add {n.type} {n.name}, {self.f.integers(127).name}")
+        shifted = self.f.op(n.type, f"shl {n.type} {biased.name}, {self.f.integers(23).name}")
+        return self.f.op(self.f.vector, f"bitcast {n.type} {shifted.name} to {self.f.vector}")
+
+    def _reduced(self, x: Value) -> tuple[Value, Value, Value]:
+        """x = n ln 2 + r, and e^r - 1: (n as floats, n as i32, e^r - 1)."""
+        f, shift = self.f, self.constant(_ROUND)
+        shifted = f.fma(x, self.constant(_LOG2_E), shift)
+        itype = f"<{f.width} x i32>"
+        bits = f.op(itype, f"bitcast {f.vector} {shifted.name} to {itype}")
+        whole = f.op(itype, f"sub {itype} {bits.name}, {f.integers(_ROUND_BITS).name}")
+        n = self.sub(shifted, shift)
+        minus = self.negative(n)
+        r = self.f.fma(minus, self.constant(_LN2_HIGH), x)
+        r = self.f.fma(minus, self.constant(_LN2_LOW), r)
+        q = self.polynomial(r, _EXP)
+        return n, whole, self.f.fma(self.mul(r, r), q, r)
+
+    def exp(self, x: Value) -> Value:
+        """e^x over the whole range, denormal results included."""
+        low = self.where(self.compare("olt", x, self.constant(-105.0)), self.constant(-105.0), x)
+        bounded = self.where(self.compare("ogt", low, self.constant(89.0)), self.constant(89.0), low)
+        _, n, e = self._reduced(bounded)
+        one = self.constant(1.0)
+        half = self.f.op(n.type, f"ashr {n.type} {n.name}, {self.f.integers(1).name}")
+        rest = self.f.op(n.type, f"sub {n.type} {n.name}, {half.name}")
+        scaled = self.mul(self.add(e, one), self._power_of_two(half))
+        return self.mul(scaled, self._power_of_two(rest))
+
+    def _exp_of_negative(self, x: Value) -> Value:
+        """e^x for x <= 0; below the smallest normal number 2^-126 where torch would go on."""
+        _, n, e = self._reduced(self._at_least(x, -87.0))
+        scale = self._power_of_two(n)
+        return self.f.fma(e, scale, scale)
+
+    def _expm1_of_negative(self, x: Value) -> Value:
+        """e^x - 1 for x <= 0."""
+        _, n, e = self._reduced(self._at_least(x, -40.0))
+        scale = self._power_of_two(n)
+        return self.f.fma(e, scale, self.sub(scale, self.constant(1.0)))
+
+    def _at_least(self, x: Value, bound: float) -> Value:
+        limit = self.constant(bound)
+        return self.where(self.compare("olt", x, limit), limit, x)
+
+    def _ratio(self, a: Value, b: Value) -> Value:
+        """a / b for 1 <= b <= 2 and |a| <= 1, by the approximate reciprocal where there is one."""
+        if not machine().avx512 or self.f.width != 16:
+            return self.div(a, b)
+        everything = self.f.int(-1, "i16")
+        y = self.f.call(self.f.vector, "llvm.x86.avx512.rcp14.ps.512", [b, self.constant(0.0), everything])
+        minus = self.negative(b)
+        y = self.f.fma(self.f.fma(minus, y, self.constant(1.0)), y, y)
+        q = self.mul(a, y)
+        return self.f.fma(self.f.fma(minus, q, a), y, q)
+
+    def sigmoid(self, x: Value) -> Value:
+        """1 / (1 + e^-x), with the exponent kept at or below zero."""
+        e = self._exp_of_negative(self.negative(self.magnitude(x)))
+        one = self.constant(1.0)
+        above = self.where(self.compare("oge", x, self.constant(0.0)), one, e)
+        return self._ratio(above, self.add(one, e))
+
+    def tanh(self, x: Value) -> Value:
+        """tanh |x| = (1 - e^-2|x|) / (1 + e^-2|x|) by e^y - 1, so that a small x keeps its digits."""
+        e = self._expm1_of_negative(self.mul(self.magnitude(x), self.constant(-2.0)))
+        return self.with_sign(self._ratio(self.negative(e), self.add(e, self.constant(2.0))), x)
+
+    def log(self, x: Value) -> Value:
+        """The natural logarithm; denormal numbers included, -inf at 0, NaN below."""
+        f = self.f
+        tiny = self.compare("olt", x, self.constant(1.17549435e-38))
+        scaled = self.where(tiny, self.mul(x, self.constant(8388608.0)), x)
+        shift = self.where(tiny, self.constant(-23.0), self.constant(0.0))
+        itype = f"<{f.width} x i32>"
+        bits = f.op(itype, f"bitcast {f.vector} {scaled.name} to {itype}")
+        # The exponent is taken so that the mantissa falls between √½ and √2.
+        moved = f.op(itype, f"sub {itype} {bits.name}, {f.integers(0x3F3504F3).name}")
+        power = f.op(itype, f"ashr {itype} {moved.name}, {f.integers(23).name}")
+        whole = f.op(itype, f"shl {itype} {power.name}, {f.integers(23).name}")
+        mantissa = f.op(itype, f"sub {itype} {bits.name}, {whole.name}")
+        m = f.op(f.vector, f"bitcast {itype} {mantissa.name} to {f.vector}")
+        e = self.add(f.op(f.vector, f"sitofp {itype} {power.name} to {f.vector}"), shift)
+        result = self._log_near_one(self.sub(m, self.constant(1.0)), e)
+        result = self.where(self.compare("oeq", x, self.constant(_INFINITY)), x, result)
+        result = self.where(self.compare("oeq", x, self.constant(0.0)), self.constant(-_INFINITY), result)
+        return self.where(self.compare("ult", x, self.constant(0.0)), self.constant(float("nan")), result)
+
+    def _log_near_one(self, m: Value, e: Value) -> Value:
+        """log(1 + m) + e ln 2 for 1 + m between √½ and √2."""
+        square = self.mul(m, m)
+        y = self.mul(self.mul(square, m), self.polynomial(m, _LOG))
+        y = self.f.fma(e, self.constant(_LN2_LOW), y)
+        y = self.f.fma(square, self.constant(-0.5), y)
+        return self.f.fma(e, self.constant(_LN2_HIGH), self.add(m, y))
+
+    def log1p(self, x: Value) -> Value:
+        """log(1 + x): what the sum 1 + x lost is given back to first order."""
+        one = self.constant(1.0)
+        u = self.add(one, x)
+        lost = self.sub(x, self.sub(u, one))
+        corrected = self.add(self.log(u), self.div(lost, u))
+        small = self.compare("olt", self.magnitude(x), self.constant(1e-4))
+        series = self.f.fma(self.mul(x, x), self.constant(-0.5), x)
+        endless = self.compare("oeq", x, self.constant(_INFINITY))
+        zero = self.compare("ole", u, self.constant(0.0))
+        corrected = self.where(endless, x, self.where(zero, self.log(u), corrected))
+        return self.where(small, series, corrected)
+
+    def expm1(self, x: Value) -> Value:
+        """e^x - 1, exact to the last digits near 0."""
+        _, _, near = self._reduced(x)
+        small = self.compare("olt", self.magnitude(x), self.constant(0.34))
+        return self.where(small, near, self.sub(self.exp(x), self.constant(1.0)))

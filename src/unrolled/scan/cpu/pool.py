@@ -1,0 +1,202 @@
+"""A few threads that run kernels beside the caller's own.
+
+A worker that has finished waits for a while inside a kernel, without the interpreter's lock, so that
+the next job reaches it in a fraction of a microsecond; then it sleeps. One caller has the pool at a
+time; another that calls meanwhile runs alone on its own thread. A child after a fork starts anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from .cache import library
+from .emit import I64, PTR, Function, Module, Value
+from .machine import machine
+from .sync import pause
+
+_SPINS = 3000
+"""How often a worker looks for work before it sleeps: some tens of microseconds."""
+_IDLE, _POSTED, _ASLEEP = 0, 1, 2
+_WORDS = 32
+MOST_JOBS = 11
+"""Jobs one worker can be given at once."""
+
+
+def _emit() -> str:
+    """serve(slot): the worker's loop. lead(slots, count, own): posts, runs its own jobs, waits; or
+    returns how many workers before the first that sleeps.
+
+    A slot, 32 words: 0 its state; 8 the jobs' number, then (function, block, rank) for each."""
+    module = Module(machine().width)
+    jobs = module.function("jobs", [(PTR, "slot")])
+    slot = jobs.arguments[0]
+    with jobs.loop(0, jobs.load(I64, jobs.at(slot, 64), 8)) as i:
+        job = jobs.at(slot, i * 16 + 72)
+        function = jobs.load(PTR, jobs.at(slot, 8), 8)
+        block, rank = jobs.load(PTR, job, 8), jobs.load(I64, jobs.at(job, 8), 8)
+        jobs.do(f"call void {function.name}(ptr {block.name}, i64 {rank.name})")
+    jobs.finish()
+    _emit_serve(module)
+    _emit_lead(module)
+    return str(module)
+
+
+def _state(f: Function, slot: Value) -> Value:
+    return f.op(I64, f"load atomic i64, ptr {slot.name} acquire, align 8")
+
+
+def _exchange(f: Function, slot: Value, old: int, new: int) -> Value:
+    pair = f.op("{ i64, i1 }", f"cmpxchg ptr {slot.name}, i64 {old}, i64 {new} acq_rel acquire")
+    return f.op("i1", f"extractvalue {{ i64, i1 }} {pair.name}, 1")
+
+
+def _emit_serve(module: Module) -> None:
+    f = module.function("serve", [(PTR, "slot")], public=True)
+    slot = f.arguments[0]
+    left = f.variable(f.int(_SPINS))
+    with f.whilst() as after:
+        with f.when(f.compare("eq", _state(f, slot), _POSTED)):
+            f.call("void", "jobs", [slot])
+            f.do(f"store atomic i64 {_IDLE}, ptr {slot.name} release, align 8")
+            f.set(left, f.int(_SPINS))
+        f.set(left, f.get(I64, left) - 1)
+        slept = f.variable(f.int(0, "i1"))
+        f.set(slept, f.int(0, "i1"))
+        with f.when(f.compare("sle", f.get(I64, left), 0)):
+            f.set(slept, _exchange(f, slot, _IDLE, _ASLEEP))
+        f.leave_unless(f.compare("eq", f.get("i1", slept), 0), after)
+        pause(f)
+    f.finish()
+
+
+def _emit_lead(module: Module) -> None:
+    f = module.function("lead", [(PTR, "slots"), (I64, "first"), (I64, "count"), (PTR, "own")], I64, True)
+    slots, first, count, own = f.arguments
+    with f.loop(first, count) as i:
+        asleep = f.compare("eq", _exchange(f, f.at(slots, i * 8 * _WORDS), _IDLE, _POSTED), 0)
+        with f.when(asleep):
+            f.do(f"ret i64 {i.name}")
+            f.block(f.label("unreachable"))
+    f.call("void", "jobs", [own])
+    with f.loop(0, count) as i:
+        slot = f.at(slots, i * 8 * _WORDS)
+        with f.whilst() as after:
+            f.leave_unless(f.compare("eq", _state(f, slot), _POSTED), after)
+            pause(f)
+    f.do("ret i64 -1")
+
+
+@cache
+def _code() -> tuple[Any, Any, Any]:
+    made = library(_emit, "pool", ("serve", "lead"), None)
+    serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made["serve"])
+    lead = ctypes.CFUNCTYPE(
+        ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+    )(made["lead"])
+    return serve, lead, made
+
+
+class Pool:
+    """The threads; worker 0 is whoever calls."""
+
+    def __init__(self) -> None:
+        self._claimed = threading.Lock()
+        self._slots = _aligned(64)
+        self._wakes: list[threading.Semaphore] = []
+
+    def claim(self, wanted: int) -> int:
+        """How many workers the caller may use; more than 1: until it calls `free`."""
+        if wanted <= 1 or not self._claimed.acquire(blocking=False):
+            return 1
+        wanted = min(wanted, self._slots.shape[0])
+        while len(self._wakes) < wanted - 1:
+            self._start()
+        return wanted
+
+    def free(self) -> None:
+        """Lets the next caller have the workers."""
+        self._claimed.release()
+
+    def awake(self, wanted: int) -> bool:
+        """Whether so many workers would start at once."""
+        count = wanted - 1
+        return len(self._wakes) >= count and bool((self._slots[1 : 1 + count, 0] != _ASLEEP).all())
+
+    def _start(self) -> None:
+        serve, wake = _code()[0], threading.Semaphore(0)
+        index = len(self._wakes) + 1
+        slot = self._slots[index]
+        address = slot.ctypes.data
+        slot[0] = _ASLEEP
+
+        def work() -> None:
+            while True:
+                wake.acquire()
+                serve(address)
+
+        self._wakes.append(wake)
+        threading.Thread(target=work, name=f"unrolled-{index}", daemon=True).start()
+
+    def run(self, function: int, jobs: Sequence[Sequence[tuple[int, int]]]) -> None:
+        """function(block, rank) for every job, jobs[w] by worker w; returns when all are done.
+
+        For more than one worker the caller has claimed as many.
+        """
+        lead, count = _code()[1], len(jobs) - 1
+        own = _aligned(1)[0] if count == 0 else self._slots[0]
+        for worker, todo in enumerate(jobs):
+            slot = self._slots[worker] if worker else own
+            words = [len(todo), *(word for job in todo for word in job)]
+            slot[1] = function
+            slot[8 : 8 + len(words)] = words
+        first, base = 0, self._slots.ctypes.data + 8 * _WORDS
+        while True:
+            asleep = lead(base, first, count, own.ctypes.data)
+            if asleep < 0:
+                return
+            self._slots[asleep + 1, 0] = _POSTED
+            self._wakes[asleep].release()
+            first = asleep + 1
+
+
+def _aligned(count: int) -> np.ndarray:
+    """Rows of 32 words, zero, each on cache lines of its own."""
+    words = np.zeros(count * _WORDS + 8, dtype=np.int64)
+    skip = (-words.ctypes.data % 64) // 8
+    return words[skip : skip + count * _WORDS].reshape(count, _WORDS)
+
+
+_pool = Pool()
+
+
+def _anew() -> None:
+    global _pool  # noqa: PLW0603 - the threads of the parent are not in the child
+    _pool = Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_anew)
+
+
+@contextmanager
+def workers(cost: float, most: int) -> Iterator[tuple[Pool, int]]:
+    """The pool and how many of its workers to use for `cost` microseconds of work on one core."""
+    wanted = min(torch.get_num_threads(), most)
+    pool = _pool
+    if wanted > 1 and (cost < 20 or (cost < 200 and not pool.awake(wanted))):
+        wanted = 1
+    granted = pool.claim(wanted)
+    try:
+        yield pool, granted
+    finally:
+        if granted > 1:
+            pool.free()

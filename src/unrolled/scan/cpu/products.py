@@ -1,0 +1,217 @@
+"""Register tiles: the two matrix products that everything is made of.
+
+Operands lie in panels of one vector's width W: a matrix of rows × k as [k / W][row][W], so that the
+rows of a tile are a fixed distance apart, and weights as [panel][k][column][W], so that they are read
+in one stream. A tile's sums stay in registers over the whole of k, each sum one chain of fused
+multiply-adds in the order of k, whatever the tile's size: a row's result does not depend on the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .emit import I64, PTR, Function, Module, Value
+
+_SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 14)
+CAP = 64
+"""Rows up to which the best cutting into tiles is looked up; beyond it the largest tile is next."""
+
+
+class Tiles(NamedTuple):
+    """How a product with so many columns a panel is cut: tile heights, and the panels side by side
+    that each height allows, widest first."""
+
+    sizes: tuple[int, ...]
+    widths: dict[int, tuple[int, ...]]
+
+    @property
+    def largest(self) -> int:
+        """The height of the largest tile."""
+        return self.sizes[-1]
+
+    def table(self) -> np.ndarray:
+        """table[n]: the height of the first tile when n rows are left (n <= CAP)."""
+        best, first = [0.0], [0]
+        for n in range(1, CAP + 1):
+            # A tile reads its weights once, which costs as much as two rows' arithmetic.
+            options = [(max(r / 2, 1.2) + 0.2 + best[n - r], -r) for r in self.sizes if r <= n]
+            cost, size = min(options)
+            best.append(cost)
+            first.append(-size)
+        return np.array(first, dtype=np.int64)
+
+
+@cache
+def tiles(columns: int, registers: int) -> Tiles:
+    """The tiles whose sums, weights and one broadcast fit the registers."""
+
+    def fits(rows: int, panels: int) -> bool:
+        wide = columns * panels
+        # A single row uses each weight once, straight from memory.
+        return rows * wide + (wide if rows > 1 else 1) + 1 <= registers
+
+    least = 2 if columns == 1 else 1
+    sizes = [r for r in _SIZES if r == 1 or fits(r, least)]
+    widths = {r: tuple(v for v in (8, 4, 2, 1) if v == 1 or fits(r, v)) for r in sizes}
+    return Tiles(tuple(sizes), widths)
+
+
+PRODUCT = [
+    ("a", PTR),  # [group][panel of k][row][W]
+    ("a_panel", I64),  # bytes from one panel of k to the next
+    ("groups", I64),
+    ("full", I64),  # panels of k that are full, in each group
+    ("tail", I64),  # lanes of the panel after them
+    ("b", PTR),  # weights of the first panel
+    ("b_panel", I64),
+    ("c", PTR),  # initial sums of the columns that have them
+    ("c_panel", I64),
+    ("c_row", I64),
+    ("bias", PTR),  # initial sums of the others, the same for every row
+    ("bias_panel", I64),
+    ("out", PTR),
+    ("out_panel", I64),
+    ("out_row", I64),
+]
+
+
+def product(module: Module, name: str, rows: int, panels: int, sources: Sequence[tuple[str, int]]) -> None:
+    """out[panel][row][column] = initial + Σ_k a[row][k] b[panel][k][column], k in order.
+
+    sources: for each column, ("c" or "bias", position): where its initial sum lies.
+    """
+    f = module.function(name, [(t, n) for n, t in PRODUCT])
+    named = dict(zip([n for n, _ in PRODUCT], f.arguments, strict=True))
+    columns = len(sources)
+    sums = []
+    for v in range(panels):
+        c = f.at(named["c"], named["c_panel"] * v) if v else named["c"]
+        bias = f.at(named["bias"], named["bias_panel"] * v) if v else named["bias"]
+        for row in range(rows):
+            here = f.at(c, named["c_row"] * row) if row else c
+            for where, position in sources:
+                base = here if where == "c" else bias
+                sums.append(f.variable(f.load(f.vector, f.at(base, position * f.bytes), f.bytes)))
+    b = [f.at(named["b"], named["b_panel"] * v) if v else named["b"] for v in range(panels)]
+    weights, panel = f.variable(f.int(0)), f.variable(f.int(0))
+    unroll = max(1, min(f.width, 64 // (rows * panels * columns)))
+    unroll = 1 << (unroll.bit_length() - 1)
+
+    def lanes(count: Value | int, unrolled: int) -> None:
+        a = f.at(named["a"], f.get(I64, panel))
+        with f.loop(0, count, unrolled) as k:
+            offset = f.get(I64, weights)
+            streams = [f.at(pointer, offset) for pointer in b]
+            source = f.at(a, k * 4)
+            for u in range(unrolled):
+                _step(f, sums, source, streams, (rows, panels, columns), u)
+            f.set(weights, offset + unrolled * columns * f.bytes)
+        f.set(panel, f.get(I64, panel) + named["a_panel"])
+
+    with f.loop(0, named["groups"]):
+        with f.loop(0, named["full"]):
+            lanes(f.width, unroll)
+        with f.when(f.compare("sgt", named["tail"], 0)):
+            lanes(named["tail"], 1)
+    for v in range(panels):
+        out = f.at(named["out"], named["out_panel"] * v) if v else named["out"]
+        for row in range(rows):
+            here = f.at(out, named["out_row"] * row) if row else out
+            for column in range(columns):
+                total = f.get(f.vector, sums[(v * rows + row) * columns + column])
+                f.store(total, f.at(here, column * f.bytes), f.bytes)
+    f.finish()
+
+
+def _step(
+    f: Function, sums: list[Value], source: Value, streams: list[Value], shape: tuple[int, int, int], u: int
+) -> None:
+    """One k of a tile."""
+    rows, panels, columns = shape
+    loaded = [
+        [f.load(f.vector, f.at(s, (u * columns + c) * f.bytes), f.bytes) for c in range(columns)]
+        for s in streams
+    ]
+    for row in range(rows):
+        a = f.splat(f.load("float", f.at(source, row * f.bytes + u * 4)))
+        for v in range(panels):
+            for c in range(columns):
+                place = sums[(v * rows + row) * columns + c]
+                f.set(place, f.fma(a, loaded[v][c], f.get(f.vector, place)))
+
+
+def for_tiles(
+    f: Function, count: Value, table: Value, cut: Tiles, body: Callable[[int, Value], None]
+) -> None:
+    """Cuts `count` rows into tiles: body(height, first row) for each."""
+    at = f.variable(f.int(0))
+    with f.whilst() as after:
+        row = f.get(I64, at)
+        left = count - row
+        f.leave_unless(f.compare("sgt", left, 0), after)
+        looked = f.load(I64, f.at(table, f.least(left, CAP) * 8), 8)
+        beyond = f.compare("sgt", left, CAP)
+        size = f.op(I64, f"select i1 {beyond.name}, i64 {cut.largest}, i64 {looked.name}")
+        for height in cut.sizes:
+            with f.when(f.compare("eq", size, height)):
+                body(height, row)
+        f.set(at, row + size)
+
+
+def for_widths(
+    f: Function, begin: Value, end: Value, widths: Sequence[int], body: Callable[[int, Value], None]
+) -> None:
+    """Cuts the panels begin..end, the widest tile first: body(panels, first panel) for each."""
+    at = f.variable(begin)
+    for width in widths:
+        with f.whilst() as after:
+            panel = f.get(I64, at)
+            f.leave_unless(f.compare("sle", panel + width, end), after)
+            body(width, panel)
+            f.set(at, panel + width)
+
+
+OUTER = [
+    ("a", PTR),  # [n][W]: the first lane of this tile
+    ("x", PTR),  # [panel][n][W]
+    ("x_panel", I64),
+    ("segments", I64),
+    ("counts", PTR),  # rows of each segment
+    ("a_segment", I64),  # bytes from one segment to the next
+    ("x_segment", I64),
+    ("out", PTR),
+    ("out_row", I64),
+]
+
+
+def outer(module: Module, name: str, lanes: int, panels: int) -> None:
+    """out[lane][panel] += Σ_n a[n][lane] x[panel][n], over every row n of every segment."""
+    f = module.function(name, [(t, n) for n, t in OUTER])
+    named = dict(zip([n for n, _ in OUTER], f.arguments, strict=True))
+    places = [
+        f.at(f.at(named["out"], named["out_row"] * lane), v * f.bytes)
+        for lane in range(lanes)
+        for v in range(panels)
+    ]
+    sums = [f.variable(f.load(f.vector, p, f.bytes)) for p in places]
+    with f.loop(0, named["segments"]) as segment:
+        count = f.load(I64, f.at(named["counts"], segment * 8), 8)
+        a0 = f.at(named["a"], segment * named["a_segment"])
+        x0 = f.at(named["x"], segment * named["x_segment"])
+        x = [f.at(x0, named["x_panel"] * v) if v else x0 for v in range(panels)]
+        with f.loop(0, count) as n:
+            offset = n * f.bytes
+            a = f.at(a0, offset)
+            loaded = [f.load(f.vector, f.at(pointer, offset), f.bytes) for pointer in x]
+            for lane in range(lanes):
+                scalar = f.splat(f.load("float", f.at(a, lane * 4)))
+                for v in range(panels):
+                    place = sums[lane * panels + v]
+                    f.set(place, f.fma(scalar, loaded[v], f.get(f.vector, place)))
+    for place, total in zip(places, sums, strict=True):
+        f.store(f.get(f.vector, total), place, f.bytes)
+    f.finish()

@@ -1,0 +1,61 @@
+"""A cell's compiled kernels: made at the first call, then loaded."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any, NamedTuple
+
+from ...cells import Cell
+from . import after, backward, forward
+from .cache import library
+from .forward import Shape
+from .machine import Machine
+from .trace import Graph, graph_of, keep, vector_count
+
+
+class Kernel(NamedTuple):
+    """A compiled function (block, rank) and what it was made for."""
+
+    address: int
+    shape: Shape
+    library: Any
+    """Keeps the code in memory."""
+
+
+@cache
+def forward_kernel(cell: Cell, bias: bool, projected: bool, training: bool, machine: Machine) -> Kernel:
+    """The kernel `forward` of a cell that can be traced."""
+    shape = _shape(cell, bias, projected, training, machine)
+    made = library(lambda: forward.emit(shape), "forward", ("forward",), shape)
+    return Kernel(made["forward"], shape, made)
+
+
+@cache
+def backward_kernel(cell: Cell, bias: bool, projected: bool, machine: Machine) -> Kernel:
+    """The kernel `backward` of a cell that can be traced."""
+    shape = _shape(cell, bias, projected, True, machine)
+    made = library(lambda: backward.emit(shape), "backward", ("backward",), shape)
+    return Kernel(made["backward"], shape, made)
+
+
+@cache
+def products_after(machine: Machine) -> dict[str, int]:
+    """The addresses of the kernels that run after a backward scan; the same for every cell."""
+    made = library(lambda: after.emit(machine), "after", after.NAMES, None)
+    _forever.append(made)
+    return {name: made[name] for name in after.NAMES}
+
+
+_forever: list[Any] = []
+
+
+def _shape(cell: Cell, bias: bool, projected: bool, training: bool, machine: Machine) -> Shape:
+    graph = graph_of(cell, bias)
+    if not isinstance(graph, Graph):
+        raise TypeError(graph)
+    plan = keep(graph, output_is_state=not projected) if training else None
+    return Shape(graph, vector_count(cell, bias), projected, machine, plan)
+
+
+FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)

@@ -1,0 +1,331 @@
+"""A cell's equations, and their backward, as graphs of elementwise ops.
+
+The cell's function and its vector-Jacobian product are run once on tiny tensors while every ATen op
+that PyTorch dispatches is written down; what is not elementwise, or has no rule, is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...cells import Cell
+from .rules import BOOLEAN, RULES, SAVED, takes_power
+
+_ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
+_FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0}
+_SHAPE = (2, 3)
+
+
+class Refused(Exception):  # noqa: N818 -- it is an answer
+    """The cell is not one that kernels can be made of; the message says why."""
+
+
+class Node(NamedTuple):
+    """One value: a leaf ("x", "r", "s", "state", "vector", "grad" with its index) or an op's result."""
+
+    op: str
+    args: tuple[Any, ...]
+    named: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def leaf(self) -> bool:
+        """Whether it is an input of the graph; "s" stands for x + r where they occur only so."""
+        return self.op in ("x", "r", "s", "state", "vector", "grad")
+
+    def nodes(self) -> list[Node]:
+        """The nodes among its arguments."""
+        return [a for a in (*self.args, *(v for _, v in self.named)) if isinstance(a, Node)]
+
+
+class Graph(NamedTuple):
+    """What the kernels are made of.
+
+    states: the next states. grads: of each leaf that has a gradient, in terms of "grad" leaves (the
+    gradients of the next states) and forward values. merged: gates of which only x + r is read.
+    """
+
+    states: tuple[Node, ...]
+    grads: dict[Node, Node]
+    merged: tuple[int, ...]
+    x_only: tuple[int, ...]
+    r_only: tuple[int, ...]
+
+    @property
+    def r_gates(self) -> tuple[int, ...]:
+        """The gates with a recurrent product, in the order of its columns."""
+        return self.r_only + self.merged
+
+    @property
+    def x_gates(self) -> tuple[int, ...]:
+        """The gates with an input product, in the order of its columns."""
+        return self.merged + self.x_only
+
+    @property
+    def read(self) -> list[Node]:
+        """Every node of both graphs."""
+        return everything([*self.states, *self.grads.values()])
+
+    @property
+    def key(self) -> str:
+        """A digest of everything in it."""
+        return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[int, Node | float] = {}
+        self.alive: list[Tensor] = []
+
+    def name(self, tensor: Tensor, value: Node | float) -> Tensor:
+        # By its memory, which no other tensor has while this one is alive and all its aliases share.
+        self.values[tensor.data_ptr()] = value
+        self.alive.append(tensor)
+        return tensor
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+                raise Refused("it joins several tensors")
+            return value
+        if value.data_ptr() in self.values:
+            if value.dim() and tuple(value.shape) != _SHAPE:
+                raise Refused(f"it makes a tensor of another shape, {tuple(value.shape)}")
+            return self.values[value.data_ptr()]
+        raise Refused("it reads a tensor that is not one of its arguments")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func._schema.name.partition("::")[2]
+        if name in ("lift_fresh", "lift_fresh_copy") and args[0].data_ptr() not in self.values:
+            if args[0].numel() != 1:
+                raise Refused("it makes a tensor of several numbers")
+            return self.name(func(*args, **kwargs), float(args[0]))
+        rule = name.removesuffix("_") if func._schema.is_mutable else name
+        constant = self._constant(rule, args)
+        if constant is None and rule not in _ALIASES and rule not in RULES:
+            return self._decomposed(func, name, args, kwargs)
+        if constant is not None:
+            node: Any = constant
+        elif rule in _ALIASES:
+            node = self.read(args[0])
+        else:
+            node = self._node(rule, args, kwargs)
+        result = func(*args, **kwargs)
+        for tensor in result if isinstance(result, tuple) else (result,):
+            if tuple(tensor.shape) not in (_SHAPE, ()) and name != "log_sigmoid_forward":
+                raise Refused(f"its op {name} is not elementwise")
+        self.name(result[0] if isinstance(result, tuple) else result, node)
+        return result
+
+    def _constant(self, rule: str, args: Sequence[Any]) -> float | None:
+        if rule in _FILLED:
+            return _FILLED[rule]
+        if rule in ("full", "full_like", "new_full", "scalar_tensor"):
+            return float(args[0 if rule == "scalar_tensor" else 2 if rule == "new_full" else 1])
+        return None
+
+    def _node(self, rule: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if rule == "pow" and not takes_power(args[1]):
+            raise Refused("its op pow has an exponent that has no rule")
+        if rule == "div" and kwargs.get("rounding_mode"):
+            raise Refused("its op div rounds")
+        if rule == "log_sigmoid_backward":
+            args = args[:2]
+        named = tuple(sorted((k, self.read(v)) for k, v in kwargs.items() if v is not None))
+        return Node(rule, tuple(self.read(a) for a in args), named)
+
+    def _decomposed(self, func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        from torch._decomp import core_aten_decompositions
+
+        decomposition = core_aten_decompositions().get(func)
+        if decomposition is None:
+            raise Refused(f"its op {name} has no rule")
+        with self:
+            return decomposition(*args, **kwargs)
+
+
+def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]:
+    recorder = _Recorder()
+
+    def leaf(kind: str, index: int) -> Tensor:
+        made = torch.rand(_SHAPE, dtype=torch.float32).add_(0.5).requires_grad_()
+        return recorder.name(made, Node(kind, (index,)))
+
+    x = tuple(leaf("x", g) for g in range(cell.gates))
+    r = tuple(leaf("r", g) for g in range(cell.gates)) if cell.recurrent == "dense" else None
+    states = tuple(leaf("state", k) for k in range(cell.states))
+    vectors = tuple(leaf("vector", j) for j in range(vector_count(cell, bias)))
+    cotangents = [leaf("grad", k) for k in range(cell.states)]
+    with torch.random.fork_rng(devices=()), torch.enable_grad(), recorder:
+        if cell.recurrent == "diagonal":
+            r = _diagonal(cell, bias, states[0], vectors)
+        following = cell(x, r, states, vectors[: len(cell.vectors)])
+        for state in following:
+            if tuple(state.shape) != _SHAPE or state.dtype != torch.float32:
+                raise Refused(f"a next state is {state.dtype} of another shape than the gates")
+        leaves = [*x, *(r if cell.recurrent == "dense" and r else ()), *states, *vectors]
+        outputs = [s for s in following if s.requires_grad]
+        grads = [g for g, s in zip(cotangents, following, strict=True) if s.requires_grad]
+        got = torch.autograd.grad(outputs, leaves, grads, create_graph=True, allow_unused=True)
+        found = {
+            recorder.read(a): recorder.read(g) for a, g in zip(leaves, got, strict=True) if g is not None
+        }
+        return tuple(recorder.read(s) for s in following), found
+
+
+def _diagonal(cell: Cell, bias: bool, h: Tensor, vectors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The recurrent projection of a diagonal cell: its weights are vectors after the cell's own."""
+    weights = vectors[len(cell.vectors) :]
+    products = [h * u for u in weights[: cell.gates]]
+    if not bias:
+        return tuple(products)
+    return tuple(p + b for p, b in zip(products, weights[cell.gates :], strict=True))
+
+
+def vector_count(cell: Cell, bias: bool) -> int:
+    """Vectors of one weight a unit that the kernels read: the cell's, then a diagonal's weights, biases."""
+    diagonal = cell.gates * (1 + bias) if cell.recurrent == "diagonal" else 0
+    return len(cell.vectors) + diagonal
+
+
+def replaced(node: Any, change: Callable[[Node], Node | None], memo: dict[Node, Any]) -> Any:
+    """The graph with each node for which `change` gives another one exchanged."""
+    if not isinstance(node, Node) or node.leaf:
+        return (change(node) or node) if isinstance(node, Node) else node
+    if node not in memo:
+        memo[node] = change(node) or Node(
+            node.op,
+            tuple(replaced(a, change, memo) for a in node.args),
+            tuple((k, replaced(v, change, memo)) for k, v in node.named),
+        )
+    return memo[node]
+
+
+def everything(roots: Sequence[Any]) -> list[Node]:
+    """Every node that the roots are made of, arguments first."""
+    seen: dict[Node, None] = {}
+
+    def visit(node: Node) -> None:
+        if node not in seen:
+            for argument in node.nodes():
+                visit(argument)
+            seen[node] = None
+
+    for root in roots:
+        if isinstance(root, Node):
+            visit(root)
+    return list(seen)
+
+
+def trace(cell: Cell, bias: bool) -> Graph:
+    """The cell's graphs. Raises Refused, saying why, for a cell that no kernel can be made of."""
+    states, grads = _record(cell, bias)
+    if not all(isinstance(s, Node) for s in states):
+        raise Refused("a next state is a constant")
+    roots = [*states, *grads.values()]
+    parents: dict[Node, set[Node]] = {}
+    for node in everything(roots):
+        for argument in node.nodes():
+            parents.setdefault(argument, set()).add(node)
+    merged = []
+    for g in range(cell.gates):
+        x, r = Node("x", (g,)), Node("r", (g,))
+        both = parents.get(x, set()) | parents.get(r, set())
+        if both and all(n.op == "add" and set(n.args) == {x, r} and not n.named for n in both):
+            merged.append(g)
+
+    def change(node: Node) -> Node | None:
+        if node.op == "add" and not node.named and all(isinstance(a, Node) for a in node.args):
+            ops = {a.op: a.args[0] for a in node.args if a.leaf}
+            if set(ops) == {"x", "r"} and ops["x"] == ops["r"] and ops["x"] in merged:
+                return Node("s", (ops["x"],))
+        return None
+
+    memo: dict[Node, Any] = {}
+    states = tuple(replaced(s, change, memo) for s in states)
+    changed = {}
+    for leaf, grad in grads.items():
+        is_merged = leaf.op in ("x", "r") and leaf.args[0] in merged
+        changed[Node("s", leaf.args) if is_merged else leaf] = replaced(grad, change, memo)
+    read = set(everything(states))
+    x_only = [g for g in range(cell.gates) if Node("x", (g,)) in read]
+    r_only = [g for g in range(cell.gates) if Node("r", (g,)) in read]
+    return Graph(states, changed, tuple(merged), tuple(x_only), tuple(r_only))
+
+
+class Plan(NamedTuple):
+    """How the backward kernel gets the forward values it needs: these nodes are kept, the rest is
+    computed again from them, the previous states, the vectors and (if h_is_out) the output."""
+
+    saved: tuple[Node, ...]
+
+
+def keep(graph: Graph, output_is_state: bool) -> Plan:
+    """The fewest dear values that the backward needs."""
+    backward: dict[Node, bool] = {}
+
+    def of_backward(node: Node) -> bool:
+        if node not in backward:
+            backward[node] = node.op == "grad" or any(of_backward(a) for a in node.nodes())
+        return backward[node]
+
+    needed: list[Node] = []
+    for node in everything(list(graph.grads.values())):
+        if of_backward(node):
+            needed += [a for a in node.nodes() if not of_backward(a)]
+    needed += [g for g in graph.grads.values() if isinstance(g, Node) and not of_backward(g)]
+    saved: dict[Node, None] = {}
+
+    def raw(node: Node) -> bool:
+        """Whether recomputing it would need a gate's projection, which is not kept."""
+        if _free(node, graph, output_is_state) or node.op in SAVED:
+            return False
+        return node.op in ("x", "r", "s") or any(raw(a) for a in node.nodes())
+
+    def want(node: Node) -> None:
+        if _free(node, graph, output_is_state):
+            return
+        if node.op in SAVED or (raw(node) and node.op not in BOOLEAN):
+            saved[node] = None
+            return
+        for argument in node.nodes():
+            want(argument)
+
+    for node in needed:
+        want(node)
+    return Plan(tuple(saved))
+
+
+def _free(node: Node, graph: Graph, output_is_state: bool) -> bool:
+    return node.op in ("state", "vector") or (output_is_state and node == graph.states[0])
+
+
+_graphs: weakref.WeakKeyDictionary[Cell, dict[bool, Graph | str]] = weakref.WeakKeyDictionary()
+
+
+def graph_of(cell: Cell, bias: bool) -> Graph | str:
+    """The cell's graph, or why it has none; traced once."""
+    kept = _graphs.setdefault(cell, {})
+    if bias not in kept:
+        # On a thread of its own, where none of the caller's modes and transformations reach.
+        with ThreadPoolExecutor(1) as thread:
+            kept[bias] = thread.submit(_graph_or_reason, cell, bias).result()
+    return kept[bias]
+
+
+def _graph_or_reason(cell: Cell, bias: bool) -> Graph | str:
+    try:
+        return trace(cell, bias)
+    except Refused as reason:
+        return f"the cell {cell.name}: {reason}"

@@ -1,0 +1,48 @@
+"""How a validated call reaches its engine: straight, under autocast, or as one operator of a graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from . import engines, operator, reference, transforms
+from .stack import Call
+
+
+def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Output (batch, time, directions * output) and states (layers * directions, batch, size) each.
+
+    Under autocast both have its dtype. On a CPU the recurrence itself stays in the parameters' dtype:
+    that is closer to the float32 result than torch.nn's, and at least as fast as float32 without it.
+    """
+    device = call.input.device.type
+    if torch.is_autocast_enabled(device):
+        return _autocast(call, device)
+    return _run(call)
+
+
+def _run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    # Compilers and tracers see one operator, not an engine's kernels or a loop; called as it is, it would
+    # cost every eager call tens of microseconds.
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        # The operator has no rules for torch.func's transformations; the loop consists of what has.
+        within = reference if transforms.functional() else operator
+        return within.run(call)
+    return engines.run(call)
+
+
+def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
+    lower = torch.get_autocast_dtype(device)
+    inside = call.parameters[0].dtype if device == "cpu" else lower
+    with torch.autocast(device, enabled=False):
+        output, states = _run(
+            replace(
+                call,
+                input=call.input if call.indexed else call.input.to(inside),
+                parameters=tuple(p.to(inside) for p in call.parameters),
+                state=tuple(s.to(inside) for s in call.state),
+            )
+        )
+    return output.to(lower), tuple(s.to(lower) for s in states)

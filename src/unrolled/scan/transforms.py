@@ -1,0 +1,29 @@
+"""Which of PyTorch's transformations a call runs under: kernels need a rule for each of them."""
+
+from __future__ import annotations
+
+import torch
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch.autograd import forward_ad
+
+_NONE: frozenset[str] = frozenset()
+
+
+def functional() -> int:
+    """How many of torch.func's transformations the call is inside; the compiler can trace this."""
+    return _functorch.get_dynamic_layer_stack_depth()
+
+
+def active() -> frozenset[str]:
+    """Of torch.func "vmap", "grad" and "jvp"; "forward", for dual tensors; "trace", for torch.jit's."""
+    depth = functional()
+    dual = forward_ad._current_level >= 0
+    tracing = torch._C._get_tracing_state()
+    if not depth and not dual and not tracing:
+        return _NONE
+    found = {"forward"} if dual else set()
+    if tracing:
+        found.add("trace")
+    if depth:
+        found |= {i.key().name.lower() for i in _functorch.get_interpreter_stack() or ()}
+    return frozenset(found)
