@@ -1,0 +1,174 @@
+"""torch.nn's cells: one step of one layer, on the engine that runs the layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from . import cells
+from .errors import Error
+from .scan import Call, Stack, run
+from .scan.validate import same_dtype
+
+if TYPE_CHECKING:
+    import torch
+
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class _Stepped(nn.Module):
+    """One step: the states (batch, hidden) before it, to those after it."""
+
+    stack: Stack
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """The next state, or states, from one input and those before it.
+
+        input: (batch, feature), or (feature,) for one sequence.
+        hx: (batch, hidden), or (hidden,) for one sequence; a pair of them for the LSTM; None: zeros.
+
+        Returns the next hidden state, for the LSTM the pair (hidden, cell), shaped as hx.
+
+        Raises Error (a ValueError and a RuntimeError) or TypeError, naming what was got and wanted.
+        """
+        name = type(self).__name__
+        batched = _check_input(name, self.stack, input)
+        states = _states(name, self.stack, hx, input, batched)
+        if not batched:
+            input, states = input[None], tuple(s[None] for s in states)
+        # By attribute, so that parametrisations are seen.
+        parameters = tuple(p for p in (getattr(self, n) for n in NAMES) if p is not None)
+        _check_same(name, parameters[0], input, states)
+        call = Call(
+            self.stack,
+            input[:, None],
+            parameters,
+            tuple(s[None] for s in states),
+            training=self.training,
+        )
+        _, following = run(call)
+        states = tuple(s[0] if batched else s[0, 0] for s in following)
+        return states[0] if self.stack.cell.states == 1 else states
+
+
+def _check_input(name: str, stack: Stack, input: Tensor) -> bool:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}: input is a {type(input).__name__}; wanted a Tensor")
+    if input.dim() not in (1, 2):
+        raise Error(
+            f"{name}: Expected input to be 1D or 2D, got {input.dim()}D instead: shape "
+            f"{tuple(input.shape)}; wanted (batch, {stack.input_size}) or ({stack.input_size},)"
+        )
+    if input.shape[-1] != stack.input_size:
+        raise Error(
+            f"{name}: input has inconsistent input_size: got {input.shape[-1]} expected "
+            f"{stack.input_size}; its shape is {tuple(input.shape)}, wanted (batch, {stack.input_size})"
+        )
+    return input.dim() == 2
+
+
+def _states(name: str, stack: Stack, hx: Any, input: Tensor, batched: bool) -> tuple[Tensor, ...]:
+    count, size = stack.cell.states, stack.hidden_size
+    shape = (input.shape[0], size) if batched else (size,)
+    if hx is None:
+        return tuple(input.new_zeros(shape) for _ in range(count))
+    if isinstance(hx, Tensor) != (count == 1) or (count > 1 and len(hx) != count):
+        got = "a Tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} of {len(hx)}"
+        raise Error(
+            f"{name}: hx is {got}; wanted {'a Tensor' if count == 1 else f'a tuple of {count} Tensors'}"
+        )
+    states = (hx,) if count == 1 else tuple(hx)
+    for i, state in enumerate(states):
+        if not isinstance(state, Tensor):
+            raise TypeError(f"{name}: hx[{i}] is a {type(state).__name__}; wanted a Tensor")
+        if state.dim() not in (1, 2):
+            which = "hidden" if count == 1 else f"hx[{i}]"
+            raise Error(
+                f"{name}: Expected {which} to be 1D or 2D, got {state.dim()}D instead: shape "
+                f"{tuple(state.shape)}; wanted {shape}"
+            )
+        if state.shape[-1] != size:
+            raise Error(
+                f"{name}: hidden{i} has inconsistent hidden_size: got {state.shape[-1]}, expected {size}"
+            )
+        if state.dim() != len(shape):
+            raise Error(f"{name}: hidden{i} has shape {tuple(state.shape)}; wanted {shape}")
+        if state.shape[0] != shape[0]:
+            raise Error(
+                f"{name}: Input batch size {shape[0]} doesn't match hidden{i} batch size {state.shape[0]}"
+            )
+    return states
+
+
+def _check_same(name: str, weight: Tensor, input: Tensor, states: tuple[Tensor, ...]) -> None:
+    for which, tensor in (("input", input), *((f"hidden{i}", s) for i, s in enumerate(states))):
+        if tensor.device != weight.device:
+            raise Error(
+                f"{name}: {which} is on {tensor.device} and the weights on {weight.device}; move one"
+            )
+        if not same_dtype(tensor, weight.dtype):
+            raise Error(
+                f"{name}: {which} is {tensor.dtype} and the weights are {weight.dtype}; convert one"
+            )
+
+
+class RNNCell(_Stepped, nn.RNNCell):
+    """torch.nn.RNNCell: h' = tanh(W x + b_ih + R h + b_hh), or max(0, …) for "relu".
+
+    Arguments, attributes, initialisation and state dict are torch.nn.RNNCell's.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise Error(
+                f"RNNCell({input_size}, {hidden_size}): Unknown nonlinearity {nonlinearity!r}; "
+                f"wanted 'tanh' or 'relu'"
+            )
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
+        cell = cells.rnn_tanh if nonlinearity == "tanh" else cells.rnn_relu
+        self.stack = Stack(cell, input_size, hidden_size, bias=bool(bias))
+
+
+class GRUCell(_Stepped, nn.GRUCell):
+    """torch.nn.GRUCell: gates r, z, n; h' = (1 - z) n + z h (the equations: unrolled.cells.gru).
+
+    Arguments, attributes, initialisation and state dict are torch.nn.GRUCell's.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+        self.stack = Stack(cells.gru, input_size, hidden_size, bias=bool(bias))
+
+
+class LSTMCell(_Stepped, nn.LSTMCell):
+    """torch.nn.LSTMCell: gates i, f, g, o; c' = f c + i g, h' = o tanh(c') (unrolled.cells.lstm).
+
+    Arguments, attributes, initialisation and state dict are torch.nn.LSTMCell's.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+        self.stack = Stack(cells.lstm, input_size, hidden_size, bias=bool(bias))
