@@ -1,7 +1,9 @@
 """Text to tensors: files, vocabularies and batches."""
 
 from .batch import Batch
-from .corpus import read_text
+from .corpus import Corpus, read_text
+from .table import read_columns
+from .tagged import Sentence, read_sentences
 from .vocabulary import Vocabulary
 
-__all__ = ["Batch", "Vocabulary", "read_text"]
+__all__ = ["Batch", "Corpus", "Sentence", "Vocabulary", "read_columns", "read_sentences", "read_text"]

@@ -1,0 +1,63 @@
+"""From symbols to their numbers: an array of codes at once, or a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import repeat
+
+import numpy as np
+
+from ..errors import Error
+from .units import Character, Coded, Unit
+
+STEP = 1 << 20
+"""Characters that are looked up at a time."""
+
+
+class Lookup:
+    """The numbers of a text's symbols.
+
+    numbers: of each symbol. unknown: the number for the others; None: they are an error.
+    """
+
+    def __init__(self, unit: Unit, numbers: Mapping[str, int], unknown: int | None) -> None:
+        self._unit, self._numbers = unit, numbers
+        self._unknown = -1 if unknown is None else unknown
+        self.dtype = np.min_scalar_type(len(numbers) - 1)
+        if isinstance(unit, Coded):
+            # One slot more than there are codes: what lies beyond is clipped to it, and unknown too.
+            codes = {code: i for s, i in numbers.items() if (code := unit.code(s)) is not None}
+            self._slots = np.full(max(codes, default=0) + 2, self._unknown, dtype=np.int32)
+            self._slots[list(codes)] = list(codes.values())
+
+    def __call__(self, text: str) -> np.ndarray:
+        """(time,) of the type `dtype`, the smallest unsigned integer that holds every number.
+
+        Raises Error naming a symbol that has no number.
+        """
+        if isinstance(self._unit, Coded):
+            parts = [self._coded(self._unit, text, i) for i in range(0, len(text), STEP)]
+            return np.concatenate(parts) if parts else np.zeros(0, dtype=self.dtype)
+        symbols = self._unit.cut(text)
+        found = np.fromiter(map(self._numbers.get, symbols, repeat(self._unknown)), np.int64, len(symbols))
+        if len(found) and found.min() < 0:
+            where = int(np.argmin(found))
+            raise self.refusal(symbols[where], f" (symbol {where + 1:,} of the text)")
+        return found.astype(self.dtype)
+
+    def _coded(self, unit: Coded, text: str, begin: int) -> np.ndarray:
+        codes = unit.codes(text[begin : begin + STEP])
+        found = self._slots.take(codes, mode="clip")
+        if len(found) and found.min() < 0:
+            where = int(np.argmin(found))
+            place = f" at position {begin + where}" if isinstance(unit, Character) else ""
+            raise self.refusal(unit.symbol(int(codes[where])), place)
+        return found.astype(self.dtype)
+
+    def refusal(self, symbol: object, where: str = "") -> Error:
+        """The error that says a symbol has no number."""
+        point = f" (U+{ord(symbol):04X})" if isinstance(symbol, str) and len(symbol) == 1 else ""
+        return Error(
+            f"symbol {symbol!r}{point}{where} is not among the {len(self._numbers)} symbols of the "
+            f"vocabulary; leave it out, or make the vocabulary with unknown=…"
+        )
