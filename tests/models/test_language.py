@@ -95,8 +95,8 @@ def test_generation_refuses(prompt, options, message):
     ("options", "message"),
     [
         ({"cell": "brain"}, "'brain' is not one of rnn_tanh"),
-        ({"hidden_size": 0}, "hidden_size is 0"),
-        ({"num_layers": 0}, "num_layers is 0"),
+        ({"hidden_size": 0}, "hidden_size must be greater than zero"),
+        ({"num_layers": 0}, "num_layers must be greater than zero"),
         ({"dropout": 1.5}, "dropout is 1.5"),
         ({"embedding_size": -1}, "embedding_size is -1"),
     ],

@@ -88,7 +88,7 @@ def test_the_score_is_that_of_one_reading_from_beginning_to_end():
     ("text", "plan", "options", "message"),
     [
         ("short", {"steps": 1}, {}, "fewer than one window of 64"),
-        (TEXT, {"steps": 1}, {"hidden_size": 0}, "hidden_size is 0"),
+        (TEXT, {"steps": 1}, {"hidden_size": 0}, "hidden_size must be greater than zero"),
         (TEXT, {"steps": 1}, {"batch": 0}, "batch is 0"),
         (TEXT, {"steps": 1}, {"window": -1}, "window is -1"),
         (TEXT, {"steps": 1}, {"validation": 0.0}, "validation is 0.0"),

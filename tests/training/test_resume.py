@@ -124,6 +124,6 @@ def test_another_run_is_not_resumed_nor_replaced_unasked(tmp_path, whole):
         train(tmp_path)
     with pytest.raises(ur.Error, match="the run to resume had steps 120, and this call has 130"):
         train(tmp_path, plan=Plan(steps=130, checkpoint_every=1e-9), resume=True)
-    with pytest.raises(ur.Error, match="the run to resume had text"):
+    with pytest.raises(ur.Error, match="the run to resume was on other data"):
         train_language(TEXT + "!", tmp_path, PLAN, OPTIONS, resume=True)
     assert train(tmp_path, overwrite=True) == whole

@@ -17,8 +17,8 @@ BITS = 1 / math.log(2)
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Callable[[Progress], None]]:
-    """Yields what `train_language` reports to."""
+def shown(console: Console, metric: str = "nats_per_symbol") -> Iterator[Callable[[Progress], None]]:
+    """Yields what a training reports to; metric: the name of its score."""
     columns = (
         BarColumn(bar_width=10),
         TextColumn("{task.percentage:3.0f} %"),
@@ -37,12 +37,19 @@ def shown(console: Console) -> Iterator[Callable[[Progress], None]]:
                 best = " (best)" if progress.best == score else ""
                 console.print(
                     f"{clock(progress.seconds)}  step {progress.step:,}  loss {smooth:.3f}  "
-                    f"validation {score:.4f} nats = {score * BITS:.3f} bits per character{best}",
+                    f"validation {scored(score, metric)}{best}",
                     highlight=False,
                 )
             bar.update(task, completed=progress.fraction, figures=_figures(progress, smooth))
 
         yield report
+
+
+def scored(score: float, metric: str) -> str:
+    """A score with its name; nats with their bits."""
+    if metric == "nats_per_symbol":
+        return f"{score:.4f} nats = {score * BITS:.3f} bits per character"
+    return f"{metric.replace('_', '-')} {score:.4f}"
 
 
 def clock(seconds: float) -> str:
@@ -56,8 +63,7 @@ def clock(seconds: float) -> str:
 
 def _figures(progress: Progress, loss: float) -> str:
     return (
-        f"loss {loss:.3f} {loss * BITS:.3f} bits/char "
-        f"{progress.symbols_per_second:,.0f} chars/s {clock(progress.seconds_left)} left"
+        f"loss {loss:.3f} {progress.symbols_per_second:,.0f} symbols/s {clock(progress.seconds_left)} left"
     )
 
 

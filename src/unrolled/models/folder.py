@@ -65,6 +65,11 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, weights
 
 
+def task(folder: Path) -> str:
+    """The task of the model in the folder; raises Error if there is none."""
+    return str(_config(folder)[0].get("task"))
+
+
 def _config(folder: Path) -> tuple[dict[str, Any], str]:
     path = folder / CONFIG
     if not folder.is_dir():

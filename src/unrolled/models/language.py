@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ..cells import CELLS
 from ..errors import Error
-from ..layers import Recurrent
 from ..text import Batch, Vocabulary
-from . import folder
-
-_SIZES = {"hidden_size": 1, "num_layers": 1, "embedding_size": 0}
-"""The sizes of a config with the least that each may be."""
+from .base import Model, shared_options
+from .deep import Extras
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Model):
     """Symbols -> (embedding) -> recurrent layers -> linear head: p(next symbol | all before it).
 
     vocabulary: the symbols; the model reads and predicts their numbers.
     cell: the name of a cell in unrolled.cells.CELLS.
     embedding_size: width of a learned embedding; 0: one-hot (as indices, never built).
     dropout: between layers and before the head, in training.
+    tied: the head's weights are the embedding's (Press & Wolf 2017), after a linear map to its width
+        where the layers' output is wider or narrower.
+    extras: residual, layer_norm, proj_size and kinds of dropout, described in models.deep.
     """
+
+    task = "language"
 
     def __init__(
         self,
@@ -36,27 +38,24 @@ class LanguageModel(nn.Module):
         num_layers: int = 1,
         dropout: float = 0.0,
         embedding_size: int = 0,
+        tied: bool = False,
+        **extras: Unpack[Extras],
     ) -> None:
-        if cell not in CELLS:
-            raise Error(f"LanguageModel: cell {cell!r} is not one of {', '.join(CELLS)}")
-        if embedding_size < 0:
-            raise Error(f"LanguageModel: embedding_size is {embedding_size}; wanted 0 (one-hot) or more")
-        super().__init__()
-        self.vocabulary = vocabulary
-        self.config = {
-            "cell": cell,
-            "hidden_size": hidden_size,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "embedding_size": embedding_size,
-        }
-        size = len(vocabulary)
-        self.embedding = nn.Embedding(size, embedding_size) if embedding_size else None
-        self.layers = Recurrent(
-            CELLS[cell], embedding_size or size, hidden_size, num_layers, batch_first=True, dropout=dropout
+        super().__init__(
+            vocabulary,
+            len(vocabulary),
+            cell=cell,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            embedding_size=embedding_size,
+            **extras,
         )
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size, size)
+        if not isinstance(tied, bool) or (tied and self.embedding is None):
+            raise Error(f"LanguageModel: tied is {tied!r}; it needs an embedding_size, and True or False")
+        if tied and self.embedding is not None:
+            self.head = _TiedHead(self.embedding, self.width)
+        self.config["tied"] = tied
 
     def forward(self, indices: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits (batch, time, vocabulary) for the symbol after each step, and the state after the last.
@@ -64,13 +63,8 @@ class LanguageModel(nn.Module):
         indices: (batch, time) int64, numbers of the vocabulary.
         state: the state that an earlier call returned, to read on from there; None: the beginning.
         """
-        output, state = self.hidden(indices, state)
+        output, state = self.hidden(Batch(indices, None, self.vocabulary), state)
         return self.head(self.dropout(output)), state
-
-    def hidden(self, indices: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """The last layer's output (batch, time, hidden), and the state after the last step."""
-        batch = Batch(indices, None, self.vocabulary)
-        return self.layers(batch if self.embedding is None else self.embedding(batch.indices), state)
 
     @torch.inference_mode()
     def generate(
@@ -91,17 +85,16 @@ class LanguageModel(nn.Module):
         Raises Error for an empty prompt, a symbol outside the vocabulary, or an option out of range.
         """
         self._check_generation(prompt, length, temperature, top_k)
-        device = self.head.weight.device
         generator = torch.Generator().manual_seed(torch.seed() if seed is None else seed)
-        indices = self.vocabulary.encode(prompt).to(device)[None]
+        indices = self.vocabulary.encode(prompt).to(self.device)[None]
         state, training = None, self.training
         self.eval()
         try:
             for _ in range(length):
                 logits, state = self(indices, state)
-                chosen = _draw(logits[0, -1].float().cpu(), temperature, top_k, generator)
+                chosen = draw_symbol(logits[0, -1].float().cpu(), temperature, top_k, generator)
                 yield self.vocabulary.symbols[chosen]
-                indices = torch.tensor([[chosen]], device=device)
+                indices = torch.tensor([[chosen]], device=self.device)
         finally:
             self.train(training)
 
@@ -115,51 +108,29 @@ class LanguageModel(nn.Module):
         if top_k is not None and top_k < 1:
             raise Error(f"generate: top_k is {top_k}; wanted at least 1")
 
-    def save(self, path: str | Path, summary: dict[str, Any] | None = None) -> None:
-        """Writes the model's folder: config.json, model.safetensors, summary.json (see models.folder)."""
-        config = {"task": "language", **self.config, "vocabulary": self.vocabulary.to_dict()}
-        weights = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
-        folder.write(Path(path), config, weights, summary or {})
-
     @classmethod
-    def load(cls, path: str | Path) -> LanguageModel:
-        """The model in a folder, on the CPU and in evaluation mode; raises Error if it is not one."""
-        place = Path(path)
-        config, weights = folder.read(place)
-        if config.get("task") != "language":
-            raise Error(f"{place} holds a model for {config.get('task')!r}; wanted a language model")
-        vocabulary = Vocabulary.from_dict(config.get("vocabulary"))
-        # On the meta device nothing is allocated on the config's word; the file's tensors are taken over.
-        with torch.device("meta"):
-            model = cls(vocabulary, **_options(place, config, weights))
-        wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        if wanted != got:
-            wrong = sorted(name for name in wanted | got if wanted.get(name) != got.get(name))
-            raise Error(
-                f"{place}: the weights do not fit the config: {wrong[0]} has shape {got.get(wrong[0])}; "
-                f"wanted {wanted.get(wrong[0])}"
-            )
-        model.load_state_dict(weights, assign=True)
-        for parameter in model.parameters():
-            parameter.requires_grad_(True)
-        return model.eval()
+    def _from_config(cls, place: Path, vocabulary: Vocabulary, config: dict[str, Any]) -> Self:
+        return cls(vocabulary, tied=config.get("tied", False), **shared_options(config))
 
 
-def _options(place: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, Any]:
-    options = {name: config.get(name) for name in (*_SIZES, "cell", "dropout")}
-    for name, least in _SIZES.items():
-        size = options[name]
-        if not isinstance(size, int) or isinstance(size, bool) or size < least:
-            raise Error(f"{place}: config.json has {name} {size!r}; wanted a whole number from {least}")
-        if size > (most := sum(tensor.numel() for tensor in weights.values())):
-            raise Error(f"{place}: config.json has {name} {size}; the weights are {most} numbers in all")
-    if not isinstance(options["cell"], str):
-        raise Error(f"{place}: config.json has cell {options['cell']!r}; wanted the name of a cell")
-    return options
+class _TiedHead(nn.Module):
+    """logits = E (P h) + b, with E the embedding's weights; P only where the widths differ."""
+
+    def __init__(self, embedding: nn.Embedding, width: int) -> None:
+        super().__init__()
+        narrow = embedding.embedding_dim
+        self.map = nn.Linear(width, narrow, bias=False) if width != narrow else nn.Identity()
+        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
+        # In a tuple, so that it is not a second child: the weights belong to the embedding.
+        self._of = (embedding,)
+        nn.init.normal_(embedding.weight, std=narrow**-0.5)  # unit-wide rows would make huge logits
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return functional.linear(self.map(hidden), self._of[0].weight, self.bias)
 
 
-def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
+def draw_symbol(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
+    """The number of a symbol drawn from softmax(logits / temperature); logits: (vocabulary,)."""
     if temperature == 0:
         return int(logits.argmax())
     if top_k is not None and top_k < len(logits):

@@ -1,7 +1,21 @@
 """Training: the loop, its plan, and each task's way through it."""
 
+from .classification import ClassifierOptions, Example, train_classifier
 from .language import Options, train_language
-from .loop import Plan, Progress, Result
+from .plan import Plan, Progress, Result
 from .streams import nats_per_symbol
+from .tagging import TaggerOptions, train_tagger
 
-__all__ = ["Options", "Plan", "Progress", "Result", "nats_per_symbol", "train_language"]
+__all__ = [
+    "ClassifierOptions",
+    "Example",
+    "Options",
+    "Plan",
+    "Progress",
+    "Result",
+    "TaggerOptions",
+    "nats_per_symbol",
+    "train_classifier",
+    "train_language",
+    "train_tagger",
+]

@@ -3,107 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import Error
-from . import checkpoint
+from . import checkpoint, curves
 from .interruption import ctrl_c
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how to train. Exactly one of seconds and steps is given.
-
-    seconds: of wall-clock time, with validation and saving inside.
-    learning_rate: the highest one, after `warm_up` (a fraction of the budget) and before the cosine
-        that ends in a hundredth of it.
-    clip: the largest norm of all gradients together.
-    validations: how many times the model is judged, evenly over the budget, the last at its end.
-    checkpoint_every: seconds between two checkpoints.
-    """
-
-    seconds: float | None = None
-    steps: int | None = None
-    learning_rate: float = 4e-3
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    warm_up: float = 0.02
-    validations: int = 10
-    checkpoint_every: float = 60.0
-
-    def __post_init__(self) -> None:
-        if (self.seconds is None) == (self.steps is None):
-            raise Error("training: give either a number of minutes or a number of steps")
-        for name in ("seconds", "steps", "learning_rate", "clip", "validations", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise Error(f"training: {name} is {value}; wanted more than 0")
-
-
-class Task(Protocol):
-    """What is trained: a model with its data."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The model, on its device."""
-        ...
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether a better score is a higher one."""
-        ...
-
-    def loss(self) -> tuple[Tensor, int]:
-        """The loss on the next batch, and how many symbols the batch has."""
-        ...
-
-    def evaluate(self) -> float:
-        """The score on the validation data; draws no random numbers."""
-        ...
-
-    def save(self, result: Result) -> None:
-        """Keeps the model as the best so far."""
-        ...
-
-    def position(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Where the data stands, for a checkpoint: tensors, and what JSON can hold."""
-        ...
-
-    def restore(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-        """Goes back to such a position."""
-        ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands: after each step, and (validated) after each validation."""
-
-    step: int
-    fraction: float
-    loss: float
-    symbols_per_second: float
-    seconds: float
-    seconds_left: float
-    best: float | None
-    validation: float | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a run ended, or stands. `best` is the task's score on the validation data."""
-
-    best: float
-    steps: int
-    seconds: float
-    symbols_per_second: float
-    interrupted: bool
+from .parallel import Group
+from .plan import Plan, Progress, Result, Task
 
 
 @dataclass
@@ -116,8 +30,11 @@ class _Counts:
     training_seconds: float = 0.0  # without validations
     validation_seconds: float = 0.0  # of the longest one: what must be left at the end
     validated: int = 0
+    since_best: int = 0
     best: float | None = None
     last_loss: float = math.nan
+    losses: list[float] = field(default_factory=list)  # since the last point of the curve
+    curve: list[list[float]] = field(default_factory=list)
 
 
 def fit(
@@ -129,24 +46,32 @@ def fit(
     *,
     resume: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    group: Group | None = None,
 ) -> Result:
     """Trains until the plan's budget is spent or Ctrl-C is pressed; saves whenever a validation is best.
 
-    folder: where checkpoints are kept until the run is finished.
+    folder: where the best model, its curves and, until the run is finished, checkpoints are kept.
     settings: what must be the same when the run is resumed; plain data.
     resume: go on from the newest whole checkpoint. A run of a number of steps then ends in the same
         weights, to the bit, as one that was never stopped (with the same number of threads).
     say: called with one sentence when a damaged checkpoint is passed over.
+    group: the processes that train together.
 
     Raises Error when the loss stops being a number (the best model so far stays saved), or when a run
     cannot be resumed.
     """
-    run = _Run(task, plan, folder, settings, report)
-    if resume:
-        run.resume(say)
-    result = run.run()
-    if not result.interrupted:
-        checkpoint.remove(folder)
+    group = group or Group()
+    run = _Run(task, plan, folder, {**settings, "processes": group.size}, report, group)
+    with group.explained():
+        if resume:
+            run.resume(say)
+        result = run.run()
+    if group.leads:
+        curves.draw(folder, run.counts.curve, task.metric)
+        best = type(task.model).load(folder)
+        best.save(folder, run.summary(result))
+        if not result.interrupted:
+            checkpoint.remove(folder)
     return result
 
 
@@ -158,8 +83,11 @@ class _Run:
         folder: Path,
         settings: dict[str, Any],
         report: Callable[[Progress], None],
+        group: Group,
     ) -> None:
         self.task, self.plan, self.folder, self.settings, self.report = task, plan, folder, settings, report
+        self.group = group
+        self.wrapped = group.wrap(task.model)
         self.parameters = dict(task.model.named_parameters())
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
@@ -173,21 +101,33 @@ class _Run:
 
     def run(self) -> Result:
         """The whole run, or what is left of it."""
-        self.task.model.train()
-        counts, kept = self.counts, time.perf_counter()
+        self.wrapped.train()
+        kept = time.perf_counter()
         with ctrl_c() as interrupted:
-            while not interrupted.is_set() and (done := self._fraction()) < 1.0:
-                if done >= (counts.validated + 1) / self.plan.validations:
-                    counts.validated = int(done * self.plan.validations)
+            while True:
+                due = time.perf_counter() - kept > self.plan.checkpoint_every
+                done, stop, keep = self.group.decide([self._fraction(), self._stops(interrupted), due])
+                if stop or done >= 1.0:
+                    break
+                if done >= (self.counts.validated + 1) / self.plan.validations:
+                    self.counts.validated = int(done * self.plan.validations)
                     self._validate()
-                if time.perf_counter() - kept > self.plan.checkpoint_every:
+                if keep:
                     self.keep()
                     kept = time.perf_counter()
                 self._train_step(done)
-            if interrupted.is_set():
+            halted = bool(self.group.decide([interrupted.is_set()])[0])
+            if halted:
                 self.keep()
             self._validate()
-            return self._result(interrupted.is_set())
+            best = self.group.decide([math.nan if self.counts.best is None else self.counts.best])[0]
+            if math.isnan(best):
+                raise Error("training: no validation gave a finite score, so there is no model to save")
+            return self._result(best, halted)
+
+    def _stops(self, interrupted: Any) -> bool:
+        impatient = 0 < self.plan.patience <= self.counts.since_best
+        return interrupted.is_set() or impatient
 
     def _seconds(self) -> float:
         return self.counts.seconds + time.perf_counter() - self.begin
@@ -196,15 +136,15 @@ class _Run:
         """How much of the budget is spent, 0 to 1; of time, what the last validation needs is kept back."""
         if self.plan.steps is not None:
             return self.counts.step / self.plan.steps
-        seconds = self.plan.seconds or 0.0
+        seconds = (self.plan.seconds or 0.0) * self.plan.enough
         reserve = min(self.counts.validation_seconds * 1.2 + 0.1, seconds / 2)
         return self._seconds() / (seconds - reserve)
 
     def _train_step(self, fraction: float) -> None:
         counts, begin = self.counts, time.perf_counter()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.learning_rate * _schedule(fraction, self.plan.warm_up)
-        loss, symbols = self.task.loss()
+            group["lr"] = self.plan.rate(fraction)
+        loss, symbols = self.task.loss(self.wrapped)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters.values(), self.plan.clip)
@@ -218,32 +158,62 @@ class _Run:
         self.optimizer.step()
         counts.step += 1
         counts.symbols += symbols
+        counts.losses.append(counts.last_loss)
         counts.training_seconds += time.perf_counter() - begin
         self._report()
 
     def _validate(self) -> None:
+        if not self.group.leads:
+            return
         counts, begin = self.counts, time.perf_counter()
         score = self.task.evaluate()
+        counts.since_best += 1
         if math.isfinite(score) and self._better(score):
-            counts.best = score
-            self.task.save(self._result(False))
+            counts.best, counts.since_best = score, 0
+            self.task.model.save(self.folder, self.summary(self._result(score, False)))
+        self._draw(score)
         counts.validation_seconds = max(counts.validation_seconds, time.perf_counter() - begin)
         self._report(score)
+
+    def _draw(self, score: float) -> None:
+        """Adds a point to the curve."""
+        counts = self.counts
+        loss = sum(counts.losses) / len(counts.losses) if counts.losses else math.nan
+        counts.curve.append([counts.step, self._seconds(), self.plan.rate(self._fraction()), loss, score])
+        counts.losses = []
+        curves.write(self.folder, counts.curve, self.task.metric)
 
     def _better(self, score: float) -> bool:
         best = self.counts.best
         return best is None or (score > best if self.task.higher_is_better else score < best)
 
-    def _result(self, interrupted: bool) -> Result:
-        if self.counts.best is None:
-            raise Error("training: no validation gave a finite score, so there is no model to save")
-        return Result(self.counts.best, self.counts.step, self._seconds(), self._speed(), interrupted)
+    def _result(self, best: float, interrupted: bool) -> Result:
+        memory = _memory(self.task.model.device)
+        return Result(best, self.counts.step, self._seconds(), self._speed(), interrupted, memory)
+
+    def summary(self, result: Result) -> dict[str, Any]:
+        """What summary.json says: the score, the run, the task, and the machine's part in it."""
+        return {
+            f"validation_{self.task.metric}": result.best,
+            "seconds": round(result.seconds, 3),
+            "symbols_per_second": round(result.symbols_per_second, 1),
+            "steps": result.steps,
+            "interrupted": result.interrupted,
+            "parameters": sum(p.numel() for p in self.parameters.values()),
+            "peak_memory_bytes": result.memory,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "processes": self.group.size,
+            **self.task.summary(),
+        }
 
     def _speed(self) -> float:
         seconds = self.counts.training_seconds
         return self.counts.symbols / seconds if seconds else 0.0
 
     def _report(self, validation: float | None = None) -> None:
+        if not self.group.leads:
+            return
         counts, fraction, seconds = self.counts, min(self._fraction(), 1.0), self._seconds()
         left = seconds * (1 / fraction - 1) if fraction else math.inf
         best = counts.best
@@ -255,20 +225,30 @@ class _Run:
 
     def keep(self) -> None:
         """Writes a checkpoint of everything that the rest of the run depends on."""
+        position, data = self.task.position()
+        own = {"random": torch.get_rng_state(), **position}
+        if self.task.model.device.type == "cuda":
+            own["random_cuda"] = torch.cuda.get_rng_state(self.task.model.device)
+        everyone = self.group.gather((own, data))
+        if not self.group.leads:
+            return
         tensors = {f"model.{name}": p.detach() for name, p in self.parameters.items()}
         for name, parameter in self.parameters.items():
             for part, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{name}.{part}"] = value
-        tensors["random"] = torch.get_rng_state()
-        position, data = self.task.position()
-        tensors |= {f"task.{name}": tensor for name, tensor in position.items()}
+        for rank, (own, _) in enumerate(everyone):
+            tensors |= {f"process.{rank}.{name}": tensor for name, tensor in own.items()}
         counts = {**asdict(self.counts), "seconds": self._seconds()}
-        checkpoint.write(self.folder, tensors, {"settings": self.settings, "counts": counts, "task": data})
+        run = {"settings": self.settings, "counts": counts, "task": [data for _, data in everyone]}
+        checkpoint.write(self.folder, tensors, run)
 
     def resume(self, say: Callable[[str], None]) -> None:
         """Goes back to the newest whole checkpoint; raises Error if it is of another run."""
-        tensors, data, problem = checkpoint.read(self.folder)
+        read = checkpoint.read(self.folder) if self.group.leads else None
+        tensors, data, problem = self.group.share(read)
         for name, value in data["settings"].items():
+            if self.settings.get(name) != value and name == "data":
+                raise Error(f"{self.folder}: the run to resume was on other data; give the same files")
             if self.settings.get(name) != value:
                 raise Error(
                     f"{self.folder}: the run to resume had {name} {value}, and this call has "
@@ -281,18 +261,26 @@ class _Run:
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"model.{name}"])
         for name, parameter in self.parameters.items():
-            prefix = f"optimizer.{name}."
-            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            state = _under(f"optimizer.{name}.", tensors)
             moved = {k: v.to(parameter.device) if v.dim() else v for k, v in state.items()}
             self.optimizer.state[parameter] = moved
-        task = {k.removeprefix("task."): v for k, v in tensors.items() if k.startswith("task.")}
-        self.task.restore(task, data["task"])
-        torch.set_rng_state(tensors["random"])
+        own = _under(f"process.{self.group.rank}.", tensors)
+        self.task.restore(own, data["task"][self.group.rank])
+        torch.set_rng_state(own["random"])
+        if "random_cuda" in own:
+            torch.cuda.set_rng_state(own["random_cuda"], self.task.model.device)
 
 
-def _schedule(fraction: float, warm_up: float) -> float:
-    """Linear from 0 to 1 over `warm_up`, then a cosine from 1 to 0.01, as a factor of the rate."""
-    if fraction < warm_up:
-        return max(fraction / warm_up, 0.01)
-    cosine = math.cos(math.pi * (fraction - warm_up) / (1 - warm_up))
-    return 0.01 + 0.99 * 0.5 * (1 + cosine)
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ..errors import Error
 from ..models import LanguageModel
+from .parallel import Group
 
 
 class Streams:
@@ -20,9 +21,17 @@ class Streams:
 
     text: (symbols,) int64, or a smaller integer type to save memory.
     window: steps a call, the reach of back-propagation through time.
+    group: the processes that read together, each its part of the streams.
     """
 
-    def __init__(self, text: Tensor, batch: int, window: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        text: Tensor,
+        batch: int,
+        window: int,
+        generator: torch.Generator,
+        group: Group | None = None,
+    ) -> None:
         # Two windows of each stream: less would leave no room for the offset.
         if len(text) < batch * 2 * window + 1:
             batch = max(1, (len(text) - 1) // (2 * window))
@@ -31,15 +40,24 @@ class Streams:
                 f"the text to train on has {len(text)} symbols, fewer than one window of {window} and the "
                 f"symbol after it; give a longer text or a smaller window"
             )
+        group = group or Group()
+        if batch < group.size:
+            raise Error(
+                f"the text to train on has {len(text)} symbols, too few for {group.size} processes; "
+                f"train on one"
+            )
         self.batch = batch
+        self._mine = group.part(batch)
+        # The mean over processes of a part's mean times its share is the mean over all streams.
+        self._share = (self._mine.stop - self._mine.start) * group.size / batch
         self.window = window
         self._text = text
         self._generator = generator
         self._state: Any = None
         self._begin_pass()
 
-    def loss(self, model: LanguageModel) -> Tensor:
-        """The mean nats a symbol on the next window of every stream."""
+    def loss(self, model: nn.Module) -> Tensor:
+        """The mean nats a symbol on the next window of this process's streams, times their share."""
         begin = self._position
         inputs = self._streams[:, begin : begin + self.window].to(torch.int64)
         targets = self._targets[:, begin : begin + self.window].to(torch.int64)
@@ -48,7 +66,7 @@ class Streams:
         self._position += self.window
         if self._position + self.window > self._streams.shape[1]:
             self._begin_pass()
-        return cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return cross_entropy(logits.flatten(0, 1), targets.flatten()) * self._share
 
     def position(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Where the reading stands: the carried state and the random generator, and the place."""
@@ -78,18 +96,23 @@ class Streams:
         length = (len(self._text) - 1 - offset) // self.batch
         span = self.batch * length
         self._offset = offset
-        self._streams = self._text[offset : offset + span].view(self.batch, length)
-        self._targets = self._text[offset + 1 : offset + 1 + span].view(self.batch, length)
+        self._streams = self._text[offset : offset + span].view(self.batch, length)[self._mine]
+        self._targets = self._text[offset + 1 : offset + 1 + span].view(self.batch, length)[self._mine]
+
+
+def nats_per_symbol(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int = 512) -> float:
+    """The mean of `symbol_nats`."""
+    return float(symbol_nats(model, text, pieces, chunk).mean())
 
 
 @torch.inference_mode()
-def nats_per_symbol(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int = 512) -> float:
-    """The mean of -ln p(symbol | all before it) over a text's symbols but the first.
+def symbol_nats(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int = 512) -> Tensor:
+    """-ln p(symbol | all before it) of a text's symbols but the first, (symbols - 1,) float64.
 
     The text is read as `pieces` rows at once, each but the first after the `chunk` symbols before it,
     which are counted in the row before: close to one read from beginning to end, and much faster.
     """
-    device = model.head.weight.device
+    device = model.device
     total = len(text) - 1
     if total < 1:
         raise Error(f"evaluation: the text has {len(text)} symbols; wanted at least 2")
@@ -99,7 +122,7 @@ def nats_per_symbol(model: LanguageModel, text: Tensor, pieces: int = 16, chunk:
     training = model.training
     model.eval()
     starts = torch.arange(pieces)[:, None] * length
-    state, nats = None, 0.0
+    state, nats = None, torch.zeros(total, dtype=torch.float64)
     if pieces > 1:
         _, state = model(text[starts[1:] + torch.arange(-chunk, 0)].to(device, torch.int64))
         state = _with_beginning(state)
@@ -109,9 +132,35 @@ def nats_per_symbol(model: LanguageModel, text: Tensor, pieces: int = 16, chunk:
         targets = text[(places + 1).clamp(max=total)].to(device, torch.int64)
         logits, state = model(inputs, state)
         losses = cross_entropy(logits.transpose(1, 2).float(), targets, reduction="none")
-        nats += float(losses.double()[(places < total).to(device)].sum())
+        inside = places < total
+        nats[places[inside]] = losses.double().cpu()[inside]
     model.train(training)
-    return nats / total
+    return nats
+
+
+@torch.inference_mode()
+def window_nats(model: LanguageModel, text: Tensor, window: int = 256, rows: int = 64) -> float:
+    """The mean nats a symbol when the text is cut into windows, each read as if nothing were before it.
+
+    How models with a fixed context are judged: the first symbols of each window are guessed blindly.
+    """
+    count = (len(text) - 1) // window
+    if count < 1:
+        raise Error(
+            f"evaluation: the text has {len(text)} symbols, fewer than one window of {window} and the "
+            f"symbol after it"
+        )
+    training = model.training
+    model.eval()
+    inputs = text[: count * window].view(count, window)
+    targets = text[1 : count * window + 1].view(count, window)
+    nats = 0.0
+    for some, after in zip(inputs.split(rows), targets.split(rows), strict=True):
+        logits, _ = model(some.to(model.device, torch.int64))
+        wanted = after.to(model.device, torch.int64)
+        nats += float(cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="sum"))
+    model.train(training)
+    return nats / (count * window)
 
 
 def _detached(state: Any) -> Any:

@@ -1,0 +1,167 @@
+"""unrolled train classify FILE --out DIR"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..models import Classifier
+from ..text import Vocabulary
+from ..training import ClassifierOptions, Example, Plan, choose, train_classifier
+from ..training.classification import labels_of
+from ..training.evaluation import evaluate_classifier, peek
+from ..training.parallel import joined
+from ..training.rows import split
+from ..training.symbols import vocabulary_of
+from . import options as o
+from .ending import ending
+from .examples import labelled
+
+_PLAN, _DEFAULT = Plan(steps=1), ClassifierOptions()
+
+
+def classify(
+    file: Annotated[Path, typer.Argument(help="A table: .tsv, .csv or .jsonl, packed (.gz) or not.")],
+    out: o.Out,
+    text: Annotated[str, typer.Option(help="The column of texts: its name, or its number from 1.")],
+    label: Annotated[str, typer.Option(help="The column of labels: its name, or its number from 1.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Only rows with these labels, separated by commas.")
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Another table to judge by; without it a tenth of the rows.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="What a text is read by: character, word, …")] = _DEFAULT.unit,
+    lower: Annotated[bool, typer.Option("--lower", help="Words in lower case.")] = False,
+    least: Annotated[int, typer.Option(help="How often a symbol must occur.")] = _DEFAULT.least,
+    pooling: Annotated[str, typer.Option(help="last, mean, max or attention.")] = _DEFAULT.pooling,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="Rare labels count as much as frequent ones.")
+    ] = False,
+    objective: Annotated[str, typer.Option(help="macro_f1 or accuracy.")] = _DEFAULT.objective,
+    smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
+    longest: Annotated[int, typer.Option(help="Symbols that are read of a text.")] = _DEFAULT.longest,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Read forwards only.")] = False,
+    cell: o.Cell = None,
+    hidden_size: o.Hidden = None,
+    layers: o.Layers = None,
+    dropout: o.Dropout = None,
+    embedding_size: o.Embedding = None,
+    residual: o.Residual = False,
+    layer_norm: o.Norm = False,
+    variational: o.Variational = False,
+    input_dropout: o.InputDropout = None,
+    word_dropout: o.WordDropout = None,
+    recurrent_dropout: o.RecurrentDropout = None,
+    minutes: o.Minutes = None,
+    steps: o.Steps = None,
+    batch: o.Rows = None,
+    learning_rate: o.Rate = None,
+    validations: o.Validations = _PLAN.validations,
+    patience: o.Patience = 0,
+    seed: o.Seed = 0,
+    device: o.Device = "cpu",
+    checkpoint_every: o.Every = _PLAN.checkpoint_every,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
+    tensorboard: o.TensorBoard = False,
+) -> None:
+    """Learn to give a text one of several labels; the labels are those in the file."""
+    plan = o.plan(
+        minutes,
+        steps,
+        learning_rate,
+        2e-3,
+        validations=validations,
+        patience=patience,
+        checkpoint_every=checkpoint_every,
+    )
+    given = o.given(
+        cell=cell,
+        hidden_size=hidden_size,
+        num_layers=layers,
+        dropout=dropout,
+        embedding_size=embedding_size,
+        residual=residual,
+        layer_norm=layer_norm,
+        variational=variational,
+        input_dropout=input_dropout,
+        word_dropout=word_dropout,
+        recurrent_dropout=recurrent_dropout,
+        batch=batch,
+    )
+    options = ClassifierOptions(
+        unit=unit,
+        least=least,
+        lower=lower,
+        pooling=pooling,
+        weighted=weighted,
+        objective=objective,
+        smoothing=smoothing,
+        longest=longest,
+        bidirectional=not one_way,
+        seed=seed,
+        device=device,
+    )
+    known = labelled(file, text, label, labels)
+    if validation is None:
+        known, judged = split(known, options.validation, seed)
+    else:
+        judged = labelled(validation, text, label, labels)
+    names = labels_of(known, judged)
+    vocabulary = vocabulary_of([e.text for e in known], unit, least, lower)
+    console = o.console()
+    with joined() as group:
+        choice = o.settle(
+            group,
+            resume,
+            out,
+            plan,
+            options,
+            given | o.given(learning_rate=learning_rate),
+            lambda: choose.for_classifier(
+                _lengths(known, vocabulary, longest), len(vocabulary), len(names), plan, options, given
+            ),
+        )
+        options, plan = choice.options, choice.plan
+        console.print(
+            f"{len(known):,} texts with {len(names)} labels, {len(judged):,} to judge by, "
+            f"{len(vocabulary):,} symbols ({unit}); {options.cell}, {options.num_layers} × "
+            f"{options.hidden_size} units on {options.device}; {o.budget(plan)}. "
+            f"Ctrl-C ends early and keeps the best.",
+            highlight=False,
+        )
+        if choice.why:
+            console.print(choice.why, highlight=False)
+        with o.listening(console, objective, out / "tensorboard" if tensorboard else None) as to:
+            result = train_classifier(
+                known,
+                out,
+                plan,
+                options,
+                validation=judged,
+                overwrite=overwrite,
+                resume=resume,
+                report=to.report,
+                say=to.say,
+            )
+        if not group.leads:
+            return
+    model = Classifier.load(out)
+    console.print(peek(evaluate_classifier(model, judged, known)), highlight=False)
+    columns = f"--text {text} --label {label}" + (f" --labels {labels}" if labels else "")
+    commands = [
+        f'unrolled predict {out} "some text"',
+        f"unrolled evaluate {out} FILE {columns} --train {file}",
+    ]
+    console.print(ending(result, model, out, objective, commands), highlight=False)
+
+
+def _lengths(examples: list[Example], vocabulary: Vocabulary, longest: int) -> list[int]:
+    """The symbols of each text, known from a thousand of them."""
+    some = random.Random(0).sample(examples, min(1000, len(examples)))
+    lengths = [min(len(vocabulary.encode(e.text)), longest) for e in some]
+    return lengths * -(-len(examples) // len(some))

@@ -1,0 +1,174 @@
+"""What every model is: symbols -> (embedding) -> recurrent layers -> a linear head, saved as one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self, Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..cells import CELLS, Cell
+from ..errors import Error
+from ..layers import Recurrent
+from ..text import Batch, Vocabulary
+from . import folder
+from .deep import DEFAULTS, DeepRecurrent, Dropout, Extras, checked
+
+_SIZES = {"hidden_size": 1, "num_layers": 1, "embedding_size": 0}
+"""The sizes of a config with the least that each may be."""
+
+
+class Model(nn.Module):
+    """The base of the models: owns the vocabulary, the embedding, the layers and the head.
+
+    outputs: the width of the head; its input is `width` wide. features: what each step has beside
+        its symbol's embedding.
+    The other arguments are those of the models; `extras` are described in models.deep.
+    """
+
+    task: ClassVar[str]
+    """The name of the task in config.json."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        outputs: int,
+        *,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        embedding_size: int,
+        bidirectional: bool = False,
+        features: int = 0,
+        **extras: Unpack[Extras],
+    ) -> None:
+        name = type(self).__name__
+        if not isinstance(cell, str) or cell not in CELLS:
+            raise Error(f"{name}: cell {cell!r} is not one of {', '.join(CELLS)}")
+        if embedding_size < 0:
+            raise Error(f"{name}: embedding_size is {embedding_size}; wanted 0 (one-hot) or more")
+        options = checked(name, extras)
+        if not embedding_size and (options["word_dropout"] or options["input_dropout"]):
+            raise Error(
+                f"{name}: word_dropout and input_dropout are of the embedding; "
+                f"give an embedding_size, or leave them out"
+            )
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.config: dict[str, Any] = {
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "embedding_size": embedding_size,
+            **options,
+        }
+        size = len(vocabulary)
+        self.embedding = nn.Embedding(size, embedding_size) if embedding_size else None
+        self.input_dropout = Dropout(options["input_dropout"], options["variational"])
+        width = (embedding_size or size) + features
+        self.layers = _layers(CELLS[cell], width, hidden_size, num_layers, dropout, bidirectional, options)
+        self.dropout = Dropout(dropout, options["variational"])
+        self.width = (options["proj_size"] or hidden_size) * (2 if bidirectional else 1)
+        self.head: nn.Module = nn.Linear(self.width, outputs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def hidden(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
+        """The last layer's output (batch, time, hidden * directions), and the state at each row's end."""
+        if self.embedding is None:
+            return self.layers(batch, state)
+        lengths = None if batch.full else batch.lengths
+        return self.layers(self.embedded(batch), state, lengths=lengths)
+
+    def embedded(self, batch: Batch) -> Tensor:
+        """Each symbol's embedding (batch, time, embedding), in training with dropout."""
+        if self.embedding is None:
+            raise Error(f"{type(self).__name__}: the model has no embedding; it reads one-hot symbols")
+        embedded = self.input_dropout(self.embedding(batch.indices))
+        part = self.config["word_dropout"]
+        if part and self.training:
+            embedded = functional.dropout(torch.ones_like(embedded[..., :1]), part) * embedded
+        return embedded
+
+    def save(self, path: str | Path, summary: dict[str, Any] | None = None) -> None:
+        """Writes the model's folder: config.json, model.safetensors, summary.json (see models.folder)."""
+        config = {"task": self.task, **self.config, "vocabulary": self.vocabulary.to_dict()}
+        weights = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
+        folder.write(Path(path), config, weights, summary or {})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The model in a folder, on the CPU and in evaluation mode; raises Error if it is not one."""
+        place = Path(path)
+        config, weights = folder.read(place)
+        if config.get("task") != cls.task:
+            raise Error(f"{place} holds a model for {config.get('task')!r}; wanted one for {cls.task!r}")
+        _check_sizes(place, config, weights)
+        vocabulary = Vocabulary.from_dict(config.get("vocabulary"))
+        # On the meta device nothing is allocated on the config's word; the file's tensors are taken over.
+        with torch.device("meta"):
+            model = cls._from_config(place, vocabulary, config)
+        wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        if wanted != got:
+            wrong = sorted(name for name in wanted | got if wanted.get(name) != got.get(name))
+            raise Error(
+                f"{place}: the weights do not fit the config: {wrong[0]} has shape {got.get(wrong[0])}; "
+                f"wanted {wanted.get(wrong[0])}"
+            )
+        model.load_state_dict(weights, assign=True)
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return model.eval()
+
+    @classmethod
+    def _from_config(cls, place: Path, vocabulary: Vocabulary, config: dict[str, Any]) -> Self:
+        """The model that a checked config describes."""
+        raise TypeError(f"{cls.__name__} is not a model by itself")
+
+
+def shared_options(config: dict[str, Any]) -> dict[str, Any]:
+    """The arguments in a config that every model has."""
+    options: dict[str, Any] = {name: config.get(name) for name in (*_SIZES, "cell", "dropout")}
+    return options | {name: config.get(name, default) for name, default in DEFAULTS.items()}
+
+
+def _layers(
+    cell: Cell,
+    width: int,
+    hidden_size: int,
+    num_layers: int,
+    dropout: float,
+    bidirectional: bool,
+    extras: dict[str, Any],
+) -> Recurrent:
+    between = ("residual", "layer_norm", "recurrent_dropout", "variational")
+    if any(extras[name] for name in between):
+        return DeepRecurrent(cell, width, hidden_size, num_layers, dropout, bidirectional, extras)
+    return Recurrent(
+        cell,
+        width,
+        hidden_size,
+        num_layers,
+        batch_first=True,
+        dropout=dropout,
+        bidirectional=bidirectional,
+        proj_size=extras["proj_size"],
+    )
+
+
+def _check_sizes(place: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    most = sum(tensor.numel() for tensor in weights.values())
+    for name, least in _SIZES.items():
+        size = config.get(name)
+        if not isinstance(size, int) or isinstance(size, bool) or size < least:
+            raise Error(f"{place}: config.json has {name} {size!r}; wanted a whole number from {least}")
+        if size > most:
+            raise Error(f"{place}: config.json has {name} {size}; the weights are {most} numbers in all")

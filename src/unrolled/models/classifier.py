@@ -1,0 +1,159 @@
+"""A model that gives a text one of several labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from ..errors import Error
+from ..text import Batch, Vocabulary
+from .base import Model, shared_options
+from .deep import Extras
+
+POOLINGS = ("last", "mean", "max", "attention")
+"""How the outputs of all steps become one vector."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label and how probable the model holds it to be."""
+
+    label: str
+    probability: float
+
+
+class Classifier(Model):
+    """Symbols -> (embedding) -> recurrent layers -> pooling over time -> linear head: p(label | text).
+
+    vocabulary: the symbols, with an unknown one if texts may have others.
+    labels: their names, at least two.
+    longest: a text is read up to so many symbols; 0: to its end.
+    pooling: "last" (the state after the last step; of both directions), "mean", "max", or "attention"
+        (a weighted mean, the weights softmax over time of a learned score of each output).
+
+    The other arguments are those of LanguageModel.
+    """
+
+    task = "classify"
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        labels: Sequence[str],
+        cell: str = "gru",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        embedding_size: int = 0,
+        bidirectional: bool = True,
+        pooling: str = "max",
+        longest: int = 1000,
+        **extras: Unpack[Extras],
+    ) -> None:
+        if len(labels) < 2 or len(set(labels)) != len(labels):
+            raise Error(f"Classifier: labels are {list(labels)}; wanted at least two different ones")
+        if pooling not in POOLINGS:
+            raise Error(f"Classifier: pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
+        if not isinstance(longest, int) or longest < 0:
+            raise Error(f"Classifier: longest is {longest!r}; wanted 0 (all) or a number of symbols")
+        super().__init__(
+            vocabulary,
+            len(labels),
+            cell=cell,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            dropout=dropout,
+            embedding_size=embedding_size,
+            bidirectional=bidirectional,
+            **extras,
+        )
+        self.labels = tuple(labels)
+        self.config |= {"labels": list(labels), "bidirectional": bidirectional}
+        self.config |= {"pooling": pooling, "longest": longest}
+        self.score = nn.Linear(self.width, 1) if pooling == "attention" else None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (batch, labels)."""
+        return self.head(self.dropout(self._pooled(batch)))
+
+    def read(self, text: str) -> Tensor:
+        """The text's symbols as numbers (time,), as many as the model reads."""
+        return self.vocabulary.encode(text)[: self.config["longest"] or None]
+
+    def batch(self, rows: Sequence[Tensor]) -> Batch:
+        """Rows that were read as one Batch of at least one step, on the model's device."""
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        indices = pad_sequence(list(rows), batch_first=True)
+        if not indices.shape[1]:
+            indices = indices.new_zeros(len(rows), 1)
+        return Batch(indices, lengths, self.vocabulary).to(self.device)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """The likeliest label of each text."""
+        best, which = self.probabilities(texts).max(-1)
+        pairs = zip(which.tolist(), best.tolist(), strict=True)
+        return [Prediction(self.labels[i], p) for i, p in pairs]
+
+    @torch.inference_mode()
+    def probabilities(self, texts: Sequence[str]) -> Tensor:
+        """p(label | text), (texts, labels) float32 on the CPU."""
+        if isinstance(texts, str):
+            raise TypeError("Classifier: texts are one str; wanted a list of texts")
+        training = self.training
+        self.eval()
+        rows = [self.read(text) for text in texts]
+        result = torch.empty(len(rows), len(self.labels))
+        for some in _alike(rows):
+            result[some] = self(self.batch([rows[i] for i in some])).float().softmax(-1).cpu()
+        self.train(training)
+        return result
+
+    def _pooled(self, batch: Batch) -> Tensor:
+        output, state = self.hidden(batch)
+        pooling = self.config["pooling"]
+        if pooling == "last":
+            h = state if isinstance(state, Tensor) else state[0]
+            directions = 2 if self.config["bidirectional"] else 1
+            return h[-directions:].transpose(0, 1).flatten(1)
+        lengths = batch.lengths.to(output.device)
+        if pooling == "mean":  # the output is zero past a row's end
+            return output.sum(1) / lengths.clamp(min=1)[:, None]
+        inside = (torch.arange(output.shape[1], device=output.device) < lengths[:, None])[..., None]
+        if output.shape[1] == 0:
+            return output.sum(1)
+        if self.score is None:
+            pooled = output.masked_fill(~inside, float("-inf")).amax(1)
+        else:
+            weights = self.score(output).masked_fill(~inside, float("-inf")).softmax(1)
+            pooled = (output * weights.masked_fill(~inside, 0.0)).sum(1)
+        return pooled.masked_fill(lengths[:, None] == 0, 0.0)  # a row without steps
+
+    @classmethod
+    def _from_config(cls, place: Path, vocabulary: Vocabulary, config: dict[str, Any]) -> Self:
+        labels = config.get("labels")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise Error(f"{place}: config.json has labels {labels!r}; wanted a list of names")
+        if not isinstance(config.get("bidirectional"), bool):
+            raise Error(f"{place}: config.json has bidirectional {config.get('bidirectional')!r}")
+        names = ("bidirectional", "pooling", "longest")
+        extra: dict[str, Any] = {name: config.get(name) for name in names}
+        return cls(vocabulary, labels, **shared_options(config), **extra)
+
+
+def _alike(rows: Sequence[Tensor], places: int = 1 << 15) -> Iterator[list[int]]:
+    """The rows' numbers in groups of like lengths, each of about so many symbols, padding included."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    group: list[int] = []
+    for i in order:
+        if group and (len(group) + 1) * len(rows[i]) > places:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group

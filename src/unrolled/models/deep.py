@@ -1,0 +1,186 @@
+"""What happens between and around recurrent layers: residual connections, norms, kinds of dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..cells import Cell
+from ..errors import Error
+from ..layers import Recurrent
+from ..scan import Stack, scan
+from ..text import Batch
+
+
+class Extras(TypedDict, total=False):
+    """The options of a model beyond its sizes.
+
+    residual: add a layer's input to its output, where the two are equally wide (He et al. 2015).
+    layer_norm: normalise each layer's output (Ba et al. 2016).
+    proj_size: project each layer's output to this width (cells that do not read their own output).
+    variational: one dropout mask for all steps of a row (Gal & Ghahramani 2016) instead of one a step.
+    input_dropout: dropout of the embedding's features.
+    word_dropout: the probability that a symbol's whole embedding is left out.
+    recurrent_dropout: the probability that a weight of weight_hh is left out for a whole batch
+        (DropConnect, Merity et al. 2017).
+    """
+
+    residual: bool
+    layer_norm: bool
+    proj_size: int
+    variational: bool
+    input_dropout: float
+    word_dropout: float
+    recurrent_dropout: float
+
+
+DEFAULTS: dict[str, Any] = {
+    "residual": False,
+    "layer_norm": False,
+    "proj_size": 0,
+    "variational": False,
+    "input_dropout": 0.0,
+    "word_dropout": 0.0,
+    "recurrent_dropout": 0.0,
+}
+
+
+def checked(name: str, extras: Extras) -> dict[str, Any]:
+    """All extras, with the defaults for those that are not given; raises Error for a wrong value."""
+    values: dict[str, Any] = {**DEFAULTS, **extras}
+    for key, value in values.items():
+        default = DEFAULTS.get(key)
+        if default is None:
+            raise Error(f"{name}: there is no option {key!r}; wanted one of {', '.join(DEFAULTS)}")
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise Error(f"{name}: {key} is {value!r}; wanted True or False")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise Error(f"{name}: {key} is {value!r}; wanted a number")
+        elif key != "proj_size" and not 0 <= value < 1:
+            raise Error(f"{name}: {key} is {value!r}; wanted a probability from 0 to below 1")
+    return values
+
+
+class Dropout(nn.Dropout):
+    """Dropout of (batch, time, feature) or (batch, feature); variational: the same mask at every step."""
+
+    def __init__(self, p: float, variational: bool = False) -> None:
+        super().__init__(p)
+        self.variational = variational
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The input with a part p of it zero and the rest scaled by 1 / (1 - p), in training."""
+        if not (self.training and self.p and self.variational and input.dim() == 3):
+            return super().forward(input)
+        return input * functional.dropout(torch.ones_like(input[:, :1]), self.p)
+
+
+class DeepRecurrent(Recurrent):
+    """Recurrent layers one on another, as `Recurrent`, with what `Extras` has between them.
+
+    For layer k, x_0 the input:  y = layer_k(x_k)    y = x_k + y if residual    y = norm_k(y) if layer_norm
+    x_{k+1} = dropout(y), but after the last.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        bidirectional: bool,
+        extras: dict[str, Any],
+    ) -> None:
+        super().__init__(
+            cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=extras["proj_size"],
+        )
+        self.residual = extras["residual"]
+        self.recurrent_dropout = extras["recurrent_dropout"]
+        self.between = Dropout(dropout, extras["variational"])
+        width = self.stack.output_size * self.stack.directions
+        norms = num_layers if extras["layer_norm"] else 0
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(norms))
+
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+    ) -> Any:
+        """As `Recurrent`, for a Batch or a (batch, time, feature) tensor."""
+        stack = self.stack
+        if isinstance(input, Batch):
+            x, lengths = input.indices, None if input.full else input.lengths
+        else:
+            x = input
+        inside = None
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+            inside = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+        before = None if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        after: list[tuple[Tensor, ...]] = []
+        for k in range(stack.num_layers):
+            one, parameters = self._layer(k)
+            slots = slice(k * stack.directions, (k + 1) * stack.directions)
+            begin = None if before is None else tuple(s[slots] for s in before)
+            y, state = scan(
+                one,
+                x,
+                parameters,
+                begin[0] if begin and len(begin) == 1 else begin,
+                lengths=lengths,
+                reset=reset,
+                batch_first=True,
+            )
+            after.append((state,) if isinstance(state, Tensor) else state)
+            if self.residual and x.shape == y.shape:
+                y = x + y
+            if len(self.norms):
+                y = self.norms[k](y)
+                if inside is not None:  # the norm's bias must not fill what is past a row's end
+                    y = y * inside[..., None]
+            x = self.between(y) if k + 1 < stack.num_layers else y
+        states = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
+        return x, states[0] if len(states) == 1 else states
+
+    def step(self, x_t: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One step of a stream, from (batch, feature) or symbols (batch,)."""
+        if self.stack.bidirectional:
+            raise Error(f"{self.stack}: a bidirectional layer cannot be stepped; it reads the end first")
+        output, state = self(x_t[:, None], state)
+        return output[:, 0], state
+
+    def _layer(self, k: int) -> tuple[Stack, list[Tensor]]:
+        """Layer k alone: its stack, and its parameters, in training without the weights dropped."""
+        stack = self.stack
+        one = Stack(
+            stack.cell,
+            stack.layer_input_size(k),
+            stack.hidden_size,
+            bias=stack.bias,
+            bidirectional=stack.bidirectional,
+            proj_size=stack.proj_size,
+        )
+        names = [n for n in stack.shapes if n.removesuffix("_reverse").endswith(f"_l{k}")]
+        parameters = [getattr(self, name) for name in names]
+        if self.training and self.recurrent_dropout:
+            parameters = [
+                functional.dropout(p, self.recurrent_dropout) if n.startswith("weight_hh") else p
+                for n, p in zip(names, parameters, strict=True)
+            ]
+        return one, parameters

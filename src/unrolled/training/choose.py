@@ -1,0 +1,157 @@
+"""Sizes that a user left open, chosen for the data and the time there is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..models import Classifier, LanguageModel
+from ..models.base import Model
+from ..text import Batch, Vocabulary
+from .classification import ClassifierOptions
+from .language import Options
+from .plan import Plan
+from .runs import ModelOptions
+
+LADDER = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Hidden sizes to choose among."""
+READ_PER_PARAMETER = 10
+"""Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
+ENOUGH = 12
+"""Passes over short rows after which more time gains nothing."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Options and plan without anything left open, and why."""
+
+    options: Any
+    plan: Plan
+    why: str = ""
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+
+def for_language(
+    symbols: int, distinct: int, plan: Plan, options: Options, given: dict[str, Any]
+) -> Choice:
+    """The largest model that still reads READ_PER_PARAMETER symbols a parameter within the plan's time.
+
+    symbols: of the text to train on. given: the options that the user set, which are kept.
+    The speed is measured with a step of the given cell on this machine. A plan of steps is left as it is.
+    """
+    options = replace(options, **given)
+    if plan.seconds is None:
+        return Choice(options, plan)
+    speed, base = _language_speed(distinct, options)
+    sizes = [options.hidden_size] if "hidden_size" in given else list(LADDER)
+    hidden, read = sizes[0], 0.0
+    for size in sizes:
+        sized = replace(options, hidden_size=size)
+        parameters = _parameters(distinct, sized)
+        can_read = speed * base / parameters * plan.seconds * 0.95
+        if size == sizes[0] or (can_read >= READ_PER_PARAMETER * parameters and parameters <= 2 * symbols):
+            hidden, read = size, can_read
+    passes = read / symbols
+    dropout = 0.0 if passes < 1.5 else 0.1 if passes < 4 else 0.2 if hidden < 384 else 0.3
+    chosen: dict[str, Any] = {"hidden_size": hidden, "dropout": dropout}
+    chosen = {name: value for name, value in chosen.items() if name not in given}
+    rate = min(4e-3, 4e-3 * (256 / hidden) ** 0.5)
+    parameters = _parameters(distinct, replace(options, hidden_size=hidden))
+    why = (
+        f"chosen for {plan.seconds / 60:g} min on {symbols:,} symbols: {hidden} units, dropout "
+        f"{chosen.get('dropout', options.dropout)}: about {passes:.1f} passes, {read / parameters:.0f} "
+        f"symbols read per parameter; a larger model would learn more from each symbol and read fewer"
+    )
+    return Choice(replace(options, **chosen), replace(plan, learning_rate=rate), why, chosen)
+
+
+def for_classifier(
+    lengths: list[int],
+    symbols: int,
+    labels: int,
+    plan: Plan,
+    options: ClassifierOptions,
+    given: dict[str, Any],
+) -> Choice:
+    """The size for short texts: the largest up to 256 that makes ENOUGH passes in the plan's time; where
+    that leaves time over, the run ends earlier. lengths: of the texts; symbols: distinct ones."""
+    options = replace(options, **given)
+    if plan.seconds is None:
+        return Choice(options, plan)
+    sizes = [options.hidden_size] if "hidden_size" in given else [n for n in LADDER if n <= 256]
+    total, hidden, passes = sum(lengths), sizes[0], 0.0
+    for size in sizes:
+        sized = replace(options, hidden_size=size)
+        can = _classifier_speed(lengths, symbols, labels, sized) * plan.seconds * 0.95 / max(total, 1)
+        if size == sizes[0] or can >= ENOUGH:
+            hidden, passes = size, can
+        if can < ENOUGH:
+            break
+    enough = min(1.0, ENOUGH / passes) if passes else 1.0
+    ends = plan.seconds * enough
+    over = f"; {ENOUGH} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
+    mean = total / max(len(lengths), 1)
+    why = (
+        f"chosen for {plan.seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
+        f"symbols: {hidden} units, about {min(passes, ENOUGH):.1f} passes{over}"
+    )
+    chosen = {} if "hidden_size" in given else {"hidden_size": hidden}
+    return Choice(replace(options, **chosen), replace(plan, enough=enough), why, chosen)
+
+
+def _parameters(distinct: int, options: ModelOptions) -> int:
+    """Those of the layers and the head, whose number says how long a step takes."""
+    with torch.device("meta"):
+        model = LanguageModel(Vocabulary(map(chr, range(1, distinct + 1))), **options.model())
+    return sum(p.numel() for n, p in model.named_parameters() if not n.startswith("embedding"))
+
+
+def _language_speed(distinct: int, options: Options) -> tuple[float, int]:
+    """Symbols a second of a model of 256 units, and that model's parameters."""
+    sized = replace(options, hidden_size=256, seed=0)
+    model = LanguageModel(Vocabulary(map(chr, range(1, distinct + 1))), **sized.model())
+    indices = torch.randint(distinct, (options.batch, options.window))
+
+    def loss() -> Tensor:
+        return cross_entropy(model(indices)[0].flatten(0, 1), indices.flatten())
+
+    return indices.numel() / _step_seconds(model, loss), _parameters(distinct, sized)
+
+
+def _classifier_speed(lengths: list[int], symbols: int, labels: int, options: ClassifierOptions) -> float:
+    """Symbols a second, padding not counted, with texts of the middling length."""
+    vocabulary = Vocabulary(map(chr, range(1, symbols + 1)))
+    names = [str(i) for i in range(labels)]
+    model = Classifier(
+        vocabulary,
+        names,
+        bidirectional=options.bidirectional,
+        pooling=options.pooling,
+        **options.model(),
+    )
+    middle = max(1, min(sorted(lengths)[len(lengths) // 2], options.longest))
+    indices = torch.randint(symbols, (options.batch, middle))
+
+    def loss() -> Tensor:
+        return model(Batch(indices, None, vocabulary)).logsumexp(-1).sum()
+
+    return indices.numel() / _step_seconds(model, loss)
+
+
+def _step_seconds(model: Model | nn.Module, loss: Callable[[], Tensor]) -> float:
+    """The shortest of a few steps with AdamW, after one to warm up."""
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)
+    times = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+        times.append(time.perf_counter() - begin)
+    return min(times[1:])

@@ -1,0 +1,133 @@
+"""What every training begins with: its options, its folder, and the processes that share it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import files
+from ..errors import Error
+from ..models.base import Model
+from ..models.folder import holds_model
+from . import checkpoint
+from .loop import fit
+from .parallel import Group, joined
+from .plan import Plan, Progress, Result, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The model's options and how it is fed, for every task; batch: rows read side by side."""
+
+    cell: str = "lstm"
+    hidden_size: int = 256
+    num_layers: int = 1
+    dropout: float = 0.2
+    embedding_size: int = 64
+    residual: bool = False
+    layer_norm: bool = False
+    proj_size: int = 0
+    variational: bool = False
+    input_dropout: float = 0.0
+    word_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    batch: int = 32
+    seed: int = 0
+    device: str = "cpu"
+
+    def model(self) -> dict[str, Any]:
+        """The arguments that every model takes."""
+        return {f: getattr(self, f) for f in ModelOptions.__dataclass_fields__ if f not in _FEEDING}
+
+
+_FEEDING = ("batch", "seed", "device")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of a run. report: each step and validation; prepared: the model before its first step;
+    say: a sentence, about a damaged checkpoint for instance."""
+
+    report: Callable[[Progress], None] = lambda progress: None
+    prepared: Callable[[Any], None] = lambda model: None
+    say: Callable[[str], None] = lambda text: None
+
+
+def train(
+    make: Callable[[Group], Task],
+    out: Path,
+    plan: Plan,
+    options: ModelOptions,
+    data: str,
+    listener: Listener,
+    *,
+    overwrite: bool,
+    resume: bool,
+) -> Result:
+    """Makes the task and trains it, the best model being kept in `out`.
+
+    make: the task of one process of the group. data: a fingerprint of what is trained on.
+    Raises Error before the first step if the task cannot be made, or `out` is not writable or already
+    holds a model or another run.
+    """
+    torch.manual_seed(options.seed)
+    with joined() as group:
+        task = make(group)
+        if group.leads:
+            _prepare(out, overwrite, resume)
+        listener.prepared(task.model)
+        if group.size > 1:
+            torch.manual_seed(options.seed + group.rank)  # masks of dropout of its own for each
+        settings = {"task": task.model.task, "data": data, **asdict(options), **asdict(plan)}
+        return fit(task, plan, out, settings, listener.report, resume=resume, say=listener.say, group=group)
+
+
+def _prepare(out: Path, overwrite: bool, resume: bool) -> None:
+    if not (overwrite or resume):
+        if checkpoint.exists(out):
+            raise Error(
+                f"{out} holds an unfinished run; say --resume to go on, or --overwrite to replace it"
+            )
+        if holds_model(out):
+            raise Error(f"{out} already holds a model; choose another folder, or say --overwrite")
+    files.check_writable(out)
+    if not resume:
+        checkpoint.remove(out)
+
+
+def device(name: str) -> torch.device:
+    """The device of that name; raises Error if it cannot be used here."""
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise Error(
+            f"device {name!r} cannot be used here ({reason}); wanted cpu, or cuda with a GPU"
+        ) from error
+    return found
+
+
+def check_batch(options: ModelOptions, group: Group) -> None:
+    """Raises Error if a batch cannot be given a row for each process."""
+    if options.batch < group.size:
+        raise Error(f"training: batch is {options.batch}; wanted at least {group.size}")
+
+
+def fingerprint(*parts: str) -> str:
+    """A checksum of the data that a run is trained on."""
+    total = hashlib.sha256()
+    for part in parts:
+        content = part.encode("utf-8", "surrogatepass")
+        total.update(f"{len(content)} ".encode() + content)
+    return total.hexdigest()
+
+
+def described(model: Model, plan: Plan, options: ModelOptions) -> dict[str, Any]:
+    """A model's options and its plan, for the summary."""
+    return {"task": model.task, "options": {**asdict(options), **asdict(plan)}}
