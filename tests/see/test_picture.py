@@ -16,9 +16,9 @@ def test_a_recording_is_the_models_own_reading(model):
     text = "hello\nhello"
     recording = see.record(model, text)
     model.eval()
-    indices = model.vocabulary.encode(text)[None]
-    hidden, _ = model.hidden(indices)
-    logits, _ = model(indices)
+    batch = model.vocabulary.encode([text])
+    hidden, _ = model.hidden(batch)
+    logits, _ = model(batch.indices)
     torch.testing.assert_close(recording.hidden, hidden[0])
     torch.testing.assert_close(recording.probabilities, logits[0].softmax(-1))
     assert recording.symbols == tuple(text)
@@ -46,13 +46,6 @@ def test_a_picture_shows_what_was_recorded(model, tmp_path, monkeypatch):
     assert f"{recording.hidden[4, 2]:.2f}" in [t.get_text() for t in above.texts]
     top = recording.probabilities.topk(5).values.T
     torch.testing.assert_close(torch.tensor(below.images[0].get_array().data), top)
-
-
-def test_many_units_are_put_side_by_side_each_once(model):
-    from unrolled.see.picture import _side_by_side
-
-    hidden = torch.randn(9, 40)
-    assert sorted(_side_by_side(hidden)) == list(range(40))
 
 
 @pytest.mark.parametrize(

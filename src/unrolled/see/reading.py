@@ -1,0 +1,76 @@
+"""A long text read in windows, so that the memory it takes does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..models.base import Model
+from ..scan import Call, Watched, watch
+from ..scan.engines import run
+from ..text import Batch
+from .record import encoded, evaluating
+
+WINDOW = 4096
+"""Symbols that are read at a time."""
+
+
+def carries_state(model: Model) -> bool:
+    """Whether the state goes on from one window to the next: not if the model also reads backwards."""
+    return not model.config.get("bidirectional", False)
+
+
+def windows(model: Model, text: str, window: int = WINDOW) -> Iterator[tuple[int, list[Tensor]]]:
+    """Where each window begins, and the output (time, units) of every layer in it, both directions side
+    by side, on the CPU.
+
+    The state is carried from window to window; a bidirectional model reads each from the beginning.
+    """
+    indices, state = encoded(model, text).indices, None
+    for begin in range(0, indices.shape[1], window):
+        batch = Batch(indices[:, begin : begin + window], None, model.vocabulary)
+        with torch.inference_mode(), evaluating(model):
+            with watch() as watched:
+                _, state = model.hidden(batch, state)
+            # Not within watch(): what runs again here is no layer of its own.
+            outputs = [output[0].float().cpu() for one in watched for output in _outputs(one)]
+        if not carries_state(model):
+            state = None
+        yield begin, outputs
+
+
+def rows(model: Model, texts: Sequence[str]) -> Iterator[tuple[int, list[Tensor]]]:
+    """As `windows` for many texts, each read from its beginning: one window a text, the symbols counted
+    through all of them."""
+    begin = 0
+    for text in texts:
+        for _, outputs in windows(model, text, window=len(text)):
+            yield begin, outputs
+            begin += len(outputs[0])
+
+
+def _outputs(one: Watched) -> list[Tensor]:
+    """(batch, time, units) of every layer of a call; those below the last are run again by themselves."""
+    call, outputs = one.call, []
+    for layer in range(call.stack.num_layers - 1):
+        outputs.append(run(_alone(call, layer, outputs[-1] if outputs else call.input))[0])
+    return [*outputs, one.output]
+
+
+def _alone(call: Call, layer: int, input: Tensor) -> Call:
+    """The call of one layer of a stack."""
+    whole = call.stack
+    stack = replace(whole, input_size=whole.layer_input_size(layer), num_layers=1)
+    names = list(whole.shapes)
+    begin = sum(1 for name in names if int(name.removesuffix("_reverse").rpartition("_l")[2]) < layer)
+    slots = slice(layer * whole.directions, (layer + 1) * whole.directions)
+    return replace(
+        call,
+        stack=stack,
+        input=input,
+        parameters=call.parameters[begin : begin + len(stack.shapes)],
+        state=tuple(s[slots] for s in call.state),
+    )
