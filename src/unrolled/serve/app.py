@@ -1,0 +1,331 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from ..errors import Error
+from ..version import __version__
+from . import fields
+from .batching import Worker, no_session, promise
+from .lesson import lesson
+from .limits import Limits, Refused, encode
+from .metrics import Metrics
+from .openapi import description
+from .predicting import Predictor
+from .reader import Reader
+from .rows import GeneratedRow, StepRow
+from .sessions import Session, new_id
+
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_SWEEP = 5.0
+"""Seconds between looks for sessions that were idle for too long."""
+
+
+class Api:
+    """What the routes share: the models, the thread that computes, the limits."""
+
+    def __init__(
+        self, predictors: Sequence[Predictor], worker: Worker, limits: Limits, metrics: Metrics
+    ) -> None:
+        self.predictors = {predictor.name: predictor for predictor in predictors}
+        self.worker, self.limits, self.metrics = worker, limits, metrics
+        self._steps: Counter[str] = Counter()
+        self._models: dict[str, Reader] = {
+            p.reader.fingerprint: p.reader for p in predictors if p.reader is not None
+        }
+        self._lesson = encode(lesson())
+
+    async def health(self, request: Request) -> Response:
+        """Whether it serves."""
+        return _json({"status": "ok", "version": __version__})
+
+    async def models(self, request: Request) -> Response:
+        """What is served, and the limits."""
+        limits = {name: getattr(self.limits, name) for name in ("body", "text", "texts", "length")}
+        models = [predictor.describe() for predictor in self.predictors.values()]
+        return _json({"models": models, "limits": limits})
+
+    async def lesson(self, request: Request) -> Response:
+        """Both readings of the lesson's tensor."""
+        return Response(self._lesson, media_type="application/json")
+
+    async def openapi(self, request: Request) -> Response:
+        """The description of all this."""
+        return _json(description(self.limits))
+
+    async def prometheus(self, request: Request) -> Response:
+        """The counters."""
+        store = self.worker.store
+        gauges = {
+            "sessions": await self.worker.call(store.count),
+            "sessions_evicted_total": store.evicted,
+            "sessions_expired_total": store.expired,
+        }
+        return Response(self.metrics.text(gauges), media_type="text/plain; version=0.0.4")
+
+    async def predict(self, request: Request) -> Response:
+        """A prediction for each text."""
+        data = fields.parse(await request.body(), frozenset({"texts", "model", "top"}))
+        texts = fields.texts(data, "texts", self.limits.texts, self.limits.text)
+        predictor = self._predictor(data)
+        top = fields.whole(data, "top", 1, predictor.most, min(5, predictor.most))
+        with _explained():
+            predictions = await predictor.predict(self.worker, texts, top)
+        return _text('{"predictions":[' + ",".join(predictions) + "]}")
+
+    async def open(self, request: Request) -> Response:
+        """A new session."""
+        data = fields.parse(await request.body(), frozenset({"model"}))
+        reader = self._reader(self._predictor(data))
+        id, store = new_id(), self.worker.store
+        session = Session(reader.fingerprint, 0, bytes(reader.state_bytes))
+        await self.worker.call(lambda: store.create([(id, session)]))
+        return _json({"id": id, "model": reader.name, "bytes": reader.state_bytes}, 201)
+
+    async def session(self, request: Request) -> Response:
+        """How far a session has read."""
+        session, reader = await self._session(request.path_params["id"])
+        return _json({"model": reader.name, "symbols": session.symbols, "bytes": len(session.state)})
+
+    async def close(self, request: Request) -> Response:
+        """Ends a session."""
+        id, store = request.path_params["id"], self.worker.store
+        [there] = await self.worker.call(lambda: store.delete([id]))
+        if not there:
+            raise no_session()
+        return Response(status_code=204)
+
+    async def step(self, request: Request) -> Response:
+        """Reads symbols on from a session's state; the prediction after each."""
+        id = request.path_params["id"]
+        data = fields.parse(await request.body(), frozenset({"text", "top", "see", "model"}))
+        text = fields.text(data, "text", self.limits.text)
+        reader = self._reader(self._predictor(data)) if "model" in data or len(self._models) == 1 else None
+        if reader is None:
+            _, reader = await self._session(id)
+        most = len(reader.vocabulary)
+        top = fields.whole(data, "top", 0, most, min(5, most))
+        with _explained():
+            symbols = reader.vocabulary.encode(text).numpy()
+        if self._steps[id] >= self.limits.waiting:
+            raise Refused(
+                429, f"{self.limits.waiting} steps of this session wait already", "wait for answers"
+            )
+        future, tell = promise()
+        row = StepRow(reader, symbols, tell, top, id, fields.flag(data, "see"))
+        self._steps[id] += 1
+        try:
+            self.worker.submit(row)
+            predictions, position = await future
+        finally:
+            self._steps[id] -= 1
+            if not self._steps[id]:
+                del self._steps[id]
+            row.dropped = not future.done() or future.cancelled()
+        return _text(f'{{"symbols":{position},"predictions":[' + ",".join(predictions) + "]}")
+
+    async def generate(self, request: Request) -> Response:
+        """A text, symbol by symbol as it is drawn."""
+        known = frozenset({"prompt", "length", "temperature", "top_k", "seed", "model"})
+        data = fields.parse(await request.body(), known)
+        reader = self._reader(self._predictor(data))
+        prompt = fields.text(data, "prompt", self.limits.text, "") or _beginning(reader)
+        length = fields.whole(data, "length", 1, self.limits.length, min(200, self.limits.length))
+        temperature = fields.number(data, "temperature", 0, 100, 0.8)
+        top_k = fields.whole(data, "top_k", 1, 1_000_000, None)
+        seed = fields.whole(data, "seed", 0, 2**63 - 1, None)
+        with _explained():
+            symbols = reader.vocabulary.encode(prompt).numpy()
+        if self.metrics.streams >= self.limits.streams:
+            raise Refused(429, f"{self.limits.streams} texts are being generated", "try again in a second")
+        drawn: asyncio.Queue[Any] = asyncio.Queue()
+        seed = secrets.randbits(63) if seed is None else seed
+        row = GeneratedRow(reader, symbols, drawn.put_nowait, length, temperature, top_k, seed)
+        return StreamingResponse(self._stream(row, drawn), media_type="text/event-stream")
+
+    async def _stream(self, row: GeneratedRow, drawn: asyncio.Queue[Any]) -> AsyncIterator[bytes]:
+        """Server-sent events: one {"symbol"} each, then the event `end`."""
+        self.metrics.streams += 1
+        end = time.monotonic() + 0.9 * self.limits.seconds
+        try:
+            self.worker.submit(row)
+            while True:
+                items = [await _within(drawn, end)]
+                while not drawn.empty():
+                    items.append(drawn.get_nowait())
+                yield b"".join(map(_event, items))
+                if not isinstance(items[-1], str):
+                    return
+        finally:
+            row.dropped = True
+            self.metrics.streams -= 1
+
+    async def page(self, request: Request) -> Response:
+        """The lab page and its files."""
+        name = request.path_params.get("name", "index.html")
+        place = _PAGE / name
+        if place.name != name or place.suffix not in _TYPES or not place.is_file():
+            raise Refused(404, "there is no such page", "the page is at /")
+        return Response(place.read_bytes(), media_type=_TYPES[place.suffix])
+
+    async def _session(self, id: str) -> tuple[Session, Reader]:
+        store = self.worker.store
+        [session] = await self.worker.call(lambda: store.get([id]))
+        if session is None or session.model not in self._models:
+            raise no_session()
+        return session, self._models[session.model]
+
+    def _predictor(self, data: dict[str, Any]) -> Predictor:
+        if "model" not in data:
+            return next(iter(self.predictors.values()))
+        name = fields.text(data, "model", 1000)
+        if name not in self.predictors:
+            raise Refused(422, "there is no such model", f"wanted one of {', '.join(self.predictors)}")
+        return self.predictors[name]
+
+    def _reader(self, predictor: Predictor) -> Reader:
+        if predictor.reader is None:
+            raise Refused(
+                422,
+                f"the model {predictor.name} reads whole texts ({predictor.task})",
+                "use /v1/predict, or a language model",
+            )
+        return predictor.reader
+
+
+def routes(api: Api) -> list[Route]:
+    """Every route; its name is what the metrics call it."""
+    table = [
+        ("/", "page", api.page, "GET"),
+        ("/page/{name}", "page", api.page, "GET"),
+        ("/health", "health", api.health, "GET"),
+        ("/metrics", "metrics", api.prometheus, "GET"),
+        ("/openapi.json", "openapi", api.openapi, "GET"),
+        ("/v1/models", "models", api.models, "GET"),
+        ("/v1/lesson", "lesson", api.lesson, "GET"),
+        ("/v1/predict", "predict", api.predict, "POST"),
+        ("/v1/generate", "generate", api.generate, "POST"),
+        ("/v1/sessions", "open", api.open, "POST"),
+        ("/v1/sessions/{id}/step", "step", api.step, "POST"),
+        ("/v1/sessions/{id}", "session", api.session, "GET"),
+        ("/v1/sessions/{id}", "close", api.close, "DELETE"),
+    ]
+    return [
+        Route(path, _named(name, handler), methods=[method], name=name)
+        for path, name, handler, method in table
+    ]
+
+
+def application(api: Api) -> Starlette:
+    """The routes with the thread's life around them."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        api.worker.start()
+        sweeping = asyncio.create_task(_sweep(api.worker))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await asyncio.to_thread(api.worker.stop)
+
+    return Starlette(routes=routes(api), lifespan=lifespan, exception_handlers=_HANDLERS)
+
+
+async def _sweep(worker: Worker) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP)
+        try:
+            await worker.call(worker.store.sweep)
+        except Refused:
+            continue  # the worker has logged why, and the next look may succeed
+
+
+def _named(name: str, handler: Any) -> Any:
+    async def handle(request: Request) -> Response:
+        request.scope["route_name"] = name
+        return await handler(request)
+
+    return handle
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    do = {404: "see /openapi.json for what there is", 405: "see /openapi.json for the method"}
+    told = {404: "there is nothing here", 405: "this method is not for this address"}
+    refused = Refused(status, told.get(status, "refused"), do.get(status, "see /openapi.json"))
+    return Response(refused.body(), status, headers, "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    refused = error if isinstance(error, Refused) else Refused(500, "the server failed", "see its log")
+    return refused_response(refused)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return refused_response(Refused(500, "the server failed at this", "its log says why; tell its keeper"))
+
+
+_HANDLERS: dict[Any, Any] = {HTTPException: _http, Refused: _refused, Exception: _failed}
+
+
+def refused_response(refused: Refused) -> Response:
+    """The answer that says so."""
+    headers = {"retry-after": "1"} if refused.status in (429, 503) else None
+    return Response(refused.body(), refused.status, headers, "application/json")
+
+
+class _explained:  # noqa: N801 -- reads as a word where it is used
+    """A symbol outside the vocabulary, and the like, is the client's to mend."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Error):
+            raise Refused(422, str(error), "send what the model knows: /v1/models lists it") from error
+
+
+def _beginning(reader: Reader) -> str:
+    return "\n" if "\n" in reader.vocabulary else reader.vocabulary.symbols[0]
+
+
+def _event(item: str | Exception | None) -> bytes:
+    if isinstance(item, str):
+        return b"data: " + encode({"symbol": item}) + b"\n\n"
+    if item is None:
+        return b"event: end\ndata: {}\n\n"
+    refused = item if isinstance(item, Refused) else Refused(500, "the server failed", "see its log")
+    return b"event: error\ndata: " + refused.body() + b"\n\n"
+
+
+async def _within(drawn: asyncio.Queue[Any], end: float) -> Any:
+    """The next symbol, or a refusal if it does not come in time."""
+    try:
+        return await asyncio.wait_for(drawn.get(), end - time.monotonic())
+    except TimeoutError:
+        return Refused(503, "this took too long", "ask for a shorter text, or try again")
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    return Response(encode(data), status, media_type="application/json")
+
+
+def _text(body: str) -> Response:
+    return Response(body.encode("ascii"), media_type="application/json")

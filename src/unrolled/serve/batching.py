@@ -1,0 +1,261 @@
+"""The thread that computes: what arrives within a moment of each other is read as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .limits import Refused
+from .metrics import Metrics
+from .reader import Reader
+from .rows import GeneratedRow, Row, StepRow, Tell, TextRow, Told
+from .sessions import Store, StoreFailed
+
+CHUNK = 64
+"""The most symbols of a row in one batch: a long text does not keep the short ones waiting."""
+WHOLE = 20_000
+"""The most symbols of whole texts in one batch, one text at least."""
+NUMBERS = 4_000_000
+"""The most probabilities that one batch computes."""
+
+log = logging.getLogger("unrolled.serve")
+
+
+class Worker:
+    """Reads rows in batches, and alone touches the store and the models; the event loop never waits.
+
+    A round takes every row that waits (one of a session at a time, in the order of arrival), reads up
+    to CHUNK symbols of each, keeps the sessions that are through in one transaction, and only then
+    tells.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, most: int) -> None:
+        self.store = store
+        self._metrics, self._most = metrics, most
+        self._texts: list[TextRow] = []
+        self._arrived: deque[Row | TextRow | tuple[Callable[[], Any], Tell]] = deque()
+        self._wake = threading.Event()
+        self.ended = False
+        self._waiting: list[Row] = []
+        self._active: list[Row] = []
+        self._told: list[tuple[Tell, Any]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="unrolled-worker", daemon=True)
+
+    def start(self) -> None:
+        """Begins; called in the event loop that is to be told."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and closes the store."""
+        self.ended = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.store.close()
+
+    def submit(self, row: Row | TextRow) -> None:
+        """Gives a row to the next batch."""
+        self._arrived.append(row)
+        self._wake.set()
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        """Runs a function of the store in the thread."""
+        future, tell = promise()
+        self._arrived.append((function, tell))
+        self._wake.set()
+        return await future
+
+    def _run(self) -> None:
+        while not self.ended:
+            if not (self._active or self._waiting or self._texts):
+                self._wake.wait()
+            self._wake.clear()
+            try:
+                self._take()
+                if self._active:
+                    self._round()
+                if self._texts:
+                    self._whole()
+            except Exception as error:
+                # Whatever it was, those who wait must hear of it and the thread must live.
+                self._fail(self._active, error)
+                self._active = []
+            if self._told and self._loop is not None:
+                told, self._told = self._told, []
+                self._loop.call_soon_threadsafe(_deliver, told)
+
+    def _take(self) -> None:
+        while self._arrived:
+            item = self._arrived.popleft()
+            if isinstance(item, Row):
+                self._waiting.append(item)
+                continue
+            if isinstance(item, TextRow):
+                self._texts.append(item)
+                continue
+            function, tell = item
+            try:
+                self._told.append((tell, function()))
+            except Exception as error:
+                self._told.append((tell, _refusal(error)))
+        busy = {row.id for row in self._active if isinstance(row, StepRow)}
+        waiting, begun = [], []
+        for row in self._waiting:
+            if row.dropped:
+                continue
+            if len(self._active) + len(begun) >= self._most:
+                waiting.append(row)
+            elif not isinstance(row, StepRow):
+                begun.append(row)
+            elif row.id in busy:
+                waiting.append(row)
+            else:
+                busy.add(row.id)
+                begun.append(row)
+        self._waiting = waiting
+        if begun:
+            self._active += self._begin(begun)
+
+    def _begin(self, rows: list[Row]) -> list[Row]:
+        """Gives the rows of sessions their states; those without a session hear so."""
+        steps = [row for row in rows if isinstance(row, StepRow)]
+        if not steps:
+            return rows
+        try:
+            sessions = self.store.get([row.id for row in steps])
+        except Exception as error:
+            self._fail(steps, error)
+            return [row for row in rows if not isinstance(row, StepRow)]
+        gone = set()
+        for row, session in zip(steps, sessions, strict=True):
+            if session is None or session.model != row.reader.fingerprint:
+                gone.add(row)
+                self._told.append((row.tell, no_session()))
+            else:
+                row.begin(session)
+        return [row for row in rows if row not in gone]
+
+    def _round(self) -> None:
+        self._active = [row for row in self._active if not row.dropped]
+        done: list[tuple[StepRow, Any]] = []
+        on: list[Row] = []
+        for reader in dict.fromkeys(row.reader for row in self._active):
+            rows = [row for row in self._active if row.reader is reader]
+            for row, result in zip(rows, self._read(reader, rows), strict=True):
+                if result is None:
+                    on.append(row)
+                elif isinstance(row, StepRow):
+                    done.append((row, result))
+                else:
+                    self._told.append((row.tell, result))
+                    if isinstance(row, GeneratedRow):
+                        if row.length:
+                            on.append(row)
+                        else:
+                            self._told.append((row.tell, None))
+        self._active = on
+        self._keep(done)
+
+    def _whole(self) -> None:
+        """Reads some whole texts of one model, of like lengths."""
+        rows = [row for row in self._texts if not row.dropped]
+        if not rows:
+            self._texts = []
+            return
+        first, size, taken = rows[0], 0, []
+        for row in rows:
+            if row.reader is not first.reader or len(taken) == self._most:
+                continue
+            size += len(row.text)
+            if taken and size > WHOLE:
+                break
+            taken.append(row)
+        chosen = set(taken)
+        self._texts = [row for row in rows if row not in chosen]
+        try:
+            answers = first.reader.whole([row.text for row in taken], [row.top for row in taken])
+        except Exception as error:
+            self._fail(taken, error)
+            return
+        self._metrics.batch(len(taken), size)
+        self._told += [(row.tell, answer) for row, answer in zip(taken, answers, strict=True)]
+
+    def _read(self, reader: Reader, rows: list[Row]) -> list[Any]:
+        chunk = max(1, min(CHUNK, NUMBERS // (len(rows) * len(reader.vocabulary))))
+        reading_rows = [row for row in rows if row.left]
+        pieces = [row.symbols[row.at : row.at + chunk] for row in reading_rows]
+        results: dict[Row, Any] = {row: [] for row in rows}
+        if reading_rows:
+            reading = reader.read([r.state for r in reading_rows], pieces, [r.each for r in reading_rows])
+            top = max(row.top for row in reading_rows)
+            likeliest: tuple[list, list] = ([], [])
+            if top:
+                values, indices = reading.probabilities.topk(top)
+                likeliest = values.tolist(), indices.tolist()
+            begin = 0
+            for row, piece, count, state in zip(
+                reading_rows, pieces, reading.steps, reading.states, strict=True
+            ):
+                row.at += len(piece)
+                row.state = state
+                results[row] = row.heard(Told(reading, likeliest, begin, count, reader.json))
+                begin += count
+            self._metrics.batch(len(rows), sum(map(len, pieces)))
+        return [results[row] for row in rows]
+
+    def _keep(self, done: Sequence[tuple[StepRow, Any]]) -> None:
+        if not done:
+            return
+        try:
+            kept = self.store.put([(row.id, row.before, row.after) for row, _ in done if row.before])
+        except Exception as error:
+            self._fail([row for row, _ in done], error)
+            return
+        for (row, parts), there in zip(done, kept, strict=True):
+            if there:
+                self._told.append((row.tell, (parts, row.after.symbols)))
+            else:
+                # Another server read on from it, or it ended: begin again from what is there now.
+                self._waiting.insert(0, row)
+
+    def _fail(self, rows: Sequence[Row | TextRow], error: Exception) -> None:
+        refusal = _refusal(error)
+        self._told += [(row.tell, refusal) for row in rows]
+
+
+def promise() -> tuple[asyncio.Future[Any], Tell]:
+    """A future, and what settles it."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def tell(result: Any) -> None:
+        if future.done():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    return future, tell
+
+
+def no_session() -> Refused:
+    """What a client hears of a session that is not there."""
+    return Refused(404, "there is no such session", "open one with POST /v1/sessions; idle ones end")
+
+
+def _refusal(error: Exception) -> Exception:
+    if isinstance(error, StoreFailed):
+        log.error("%s", error)
+        return Refused(503, "the sessions cannot be reached", "try again in a moment")
+    return error
+
+
+def _deliver(told: list[tuple[Tell, Any]]) -> None:
+    for tell, result in told:
+        tell(result)

@@ -1,0 +1,208 @@
+"""What was acknowledged survives, however the server ends."""
+
+import http.client
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import unrolled as ur
+from unrolled.cli import main
+from unrolled.serve.sessions import Keeping, Session, open_store
+
+pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.EngineWarning")
+
+
+def typist(server, id, read, stop):
+    """Steps a session letter by letter until the server is gone; notes what was acknowledged."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        while not stop.is_set():
+            letter = "abcdefg"[len(read) % 7]
+            connection.request("POST", f"/v1/sessions/{id}/step", body=json.dumps({"text": letter}))
+            answer = json.loads(connection.getresponse().read())
+            read.append(letter)
+            assert answer["symbols"] == len(read)
+    except (OSError, http.client.HTTPException):
+        pass
+    finally:
+        connection.close()
+
+
+def test_no_acknowledged_symbol_is_lost_by_sigkill_under_load(start, folders):
+    arguments = (folders[0], "--sessions", "sqlite:///kept.db")
+    server = start(*arguments)
+    sessions = {server.open(): [] for _ in range(16)}
+    for round in range(3):
+        stop = threading.Event()
+        threads = [threading.Thread(target=typist, args=(server, *s, stop)) for s in sessions.items()]
+        before = sum(map(len, sessions.values()))
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5 + 0.2 * round)
+        server.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert sum(map(len, sessions.values())) > before
+        server = start(*arguments)
+        for id, read in sessions.items():
+            symbols = server.get(f"/v1/sessions/{id}")["symbols"]
+            # One step may have been kept whose answer did not arrive any more.
+            assert len(read) <= symbols <= len(read) + 1
+            read += "abcdefg"[len(read) % 7] * (symbols - len(read))
+    model = ur.LanguageModel.load(folders[0])
+    for id, read in sessions.items():
+        hidden, _ = model.hidden(model.vocabulary.encode(["".join(read) + "Z"]))
+        seen = server.step(id, "Z", see=True)["predictions"][0]["hidden"]
+        assert seen == pytest.approx(hidden[0, -1].tolist(), abs=1e-4)
+
+
+def test_sigterm_lets_what_is_in_progress_end(start, folders):
+    server = start(folders[0])
+    id = server.open()
+    server.step(id, "abc")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("POST", "/v1/generate", body=json.dumps({"length": 3000}))
+    answer = connection.getresponse()
+    assert answer.read(10)
+    server.process.send_signal(signal.SIGTERM)
+    rest = answer.read()
+    connection.close()
+    assert rest.endswith(b"event: end\ndata: {}\n\n")
+    assert server.stop() == 0
+    again = start(folders[0])
+    assert again.get(f"/v1/sessions/{id}")["symbols"] == 3
+    again.process.send_signal(signal.SIGINT)
+    assert again.stop() == 0
+
+
+def test_a_file_has_one_server_and_its_sessions_one_model(start, folders, tmp_path, monkeypatch, capsys):
+    server = start(folders[0])
+    id = server.open()
+    monkeypatch.chdir(tmp_path)
+    assert "in use by another server" in refused(capsys, monkeypatch, folders[0], "--port", "0")
+    assert server.stop() == 0
+    other = start(folders[1])
+    assert other.post(f"/v1/sessions/{id}/step", {"text": "a"}, 404)["do"]
+
+
+def refused(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["unrolled", "serve", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    _, errors = capsys.readouterr()
+    assert exited.value.code == 2, errors
+    assert errors.count("\n") == 1
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "a token is required"),
+        (["--sessions", "mysql://x"], "wanted sqlite:///FILE"),
+        (["--sessions", "sqlite:///text.txt"], "cannot open text.txt"),
+        (["--sessions", "sqlite:///other.db"], "something else"),
+        (["--sessions", "redis://127.0.0.1:1/0"], "cannot reach Redis"),
+        (["--token-file", "nothing"], "cannot read the token"),
+        (["--idle", "0"], "wanted both above 0"),
+        (["--host", "no.such.host.invalid", "--token-file", "text.txt"], "cannot listen"),
+    ],
+    ids=lambda value: value[0] + value[1] if isinstance(value, list) else "",
+)
+def test_wrong_options_are_refused(arguments, says, folders, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("redis")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("UNROLLED_TOKEN", raising=False)
+    (tmp_path / "text.txt").write_text("not a database, but a text that is long enough " * 9)
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE mine (x)")
+    other.commit()
+    other.close()
+    assert says in refused(capsys, monkeypatch, folders[0], *arguments, "--port", "0")
+    assert (tmp_path / "text.txt").read_text().startswith("not a database")
+
+
+def test_a_folder_that_is_no_model_and_a_port_in_use(server, folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "is not a folder" in refused(capsys, monkeypatch, "nowhere")
+    shutil.copytree(folders[0], tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text('{"format": 1, "task": "fortune"}')
+    assert "'fortune'" in refused(capsys, monkeypatch, "model")
+    assert "cannot listen" in refused(capsys, monkeypatch, folders[0], "--port", server.port)
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; import unrolled; print('imported');"
+        "sys.argv = ['unrolled', 'serve', 'x']; from unrolled.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == "imported\n"
+    assert "pip install 'unrolled[serve]'" in done.stderr
+
+
+def test_importing_unrolled_imports_no_server():
+    code = "import sys, unrolled.cli; print([m for m in ('starlette', 'uvicorn') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.fixture(params=["memory:", "sqlite", "redis"])
+def place(request, tmp_path):
+    if request.param == "redis":
+        return request.getfixturevalue("redis_server")
+    return f"sqlite:///{tmp_path / 'a.db'}" if request.param == "sqlite" else "memory:"
+
+
+def session(symbols, state=b"\x00\xff" * 8):
+    return Session("0123456789abcdef", symbols, state)
+
+
+def test_every_store_keeps_its_promise(place):
+    store = open_store(place, Keeping(most=3, idle=60))
+    store.create([("a", session(0)), ("b", session(0)), ("c", session(0))])
+    assert store.get(["a", "nothing", "c"]) == [session(0), None, session(0)]
+    assert store.put([("a", session(0), session(2)), ("gone", session(0), session(1))]) == [True, False]
+    assert store.put([("a", session(0), session(1))]) == [False]  # it has been read on from since
+    assert store.get(["a"]) == [session(2)]
+    store.create([("d", session(0))])  # b was idle longest
+    store.sweep()
+    assert store.get(["a", "b", "c", "d"]) == [session(2), None, session(0), session(0)]
+    assert (store.count(), store.evicted) == (3, 1)
+    assert store.delete(["a", "b"]) == [True, False]
+    assert store.count() == 2
+    store.close()
+
+
+def test_every_store_forgets_the_idle(place):
+    store = open_store(place, Keeping(most=10, idle=0.5))
+    store.create([("a", session(0)), ("b", session(0))])
+    time.sleep(0.3)
+    assert store.put([("a", session(0), session(1))]) == [True]
+    time.sleep(0.3)
+    assert store.get(["a", "b"]) == [session(1), None]
+    store.sweep()
+    assert (store.count(), store.expired) == (1, 1)
+    store.close()
+
+
+def test_the_file_is_read_back_in_order(tmp_path):
+    place = f"sqlite:///{tmp_path / 'a.db'}"
+    store = open_store(place, Keeping(most=3))
+    store.create([("a", session(0)), ("b", session(0)), ("c", session(0))])
+    store.put([("a", session(0), session(1))])
+    store.close()
+    store = open_store(place, Keeping(most=3))
+    store.create([("d", session(0))])
+    assert store.get(["a", "b"]) == [session(1), None]
+    store.close()
+    assert (tmp_path / "a.db").stat().st_mode & 0o077 == 0
+    assert open_store(place, Keeping(most=1)).evicted == 2
