@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import Error
 
@@ -39,6 +40,21 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
                 Path(temporary).unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(place: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, for what should not be in memory at once; it is in its place when
+    the block ends. Raises Error, with the old file whole, when it does not fit or the block fails."""
+    with _explained(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _new_beside(place.parent) as (file, name):
+            yield file
+        try:
+            Path(name).replace(place)
+        finally:
+            Path(name).unlink(missing_ok=True)
+        _sync(place.parent)
+
+
 def check_writable(folder: Path) -> None:
     """Raises Error if files cannot be made in the folder; makes the folder if it is missing."""
     with _explained(folder):
@@ -47,10 +63,18 @@ def check_writable(folder: Path) -> None:
 
 
 def _beside(folder: Path, content: bytes) -> str:
+    with _new_beside(folder) as (file, name):
+        file.write(content)
+    return name
+
+
+@contextmanager
+def _new_beside(folder: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A new file in the folder to write to, on the disk when the block ends, gone if it fails."""
     handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file, name
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes a file for its owner alone; a model is for whom the umask lets read it.
@@ -60,7 +84,6 @@ def _beside(folder: Path, content: bytes) -> str:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return name
 
 
 def _sync(folder: Path) -> None:

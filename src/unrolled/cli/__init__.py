@@ -8,11 +8,18 @@ import typer
 
 from ..errors import Error
 from ..version import __version__
+from .bench import bench
 from .demo import demo
+from .evaluate import evaluate
+from .export import export
 from .generate import generate
 from .lesson import lesson
+from .predict import predict
+from .serve import serve
 from .show import show
 from .train import train
+from .units import units
+from .vectors import vectors
 
 app = typer.Typer(
     help="Recurrent networks over symbols: from a line of text to hidden states to a model people use.",
@@ -24,7 +31,14 @@ app.command()(lesson)
 app.command()(demo)
 app.add_typer(train)
 app.command()(generate)
+app.command()(predict)
+app.command()(evaluate)
 app.command()(show)
+app.command()(units)
+app.command()(serve)
+app.command()(export)
+app.command()(bench)
+app.add_typer(vectors)
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,9 +10,9 @@ from rich.console import Console
 from ..models import LanguageModel
 from ..see import check_picture, draw, record
 from ..training import Options, Plan, train_language
+from .ending import ending
 from .lesson import lesson
 from .progress import shown
-from .train import ending
 
 PROMPT = "The "
 SHOWN = "The class statement is an object that returns a value."
@@ -47,7 +47,8 @@ def demo(
     draw(record(model, SHOWN), picture, title="256 hidden units reading, and what they expect next")
     console.rule("done")
     console.print(f"the picture of its hidden state: {picture}", highlight=False)
-    console.print(ending(result, out), highlight=False)
+    commands = [f"unrolled generate {out} --length 400", f'unrolled show {out} "some text" -o picture.png']
+    console.print(ending(result, model, out, "nats_per_symbol", commands), highlight=False)
     console.print(
         "and on a text of your own:\n"
         "  unrolled train language FILE --out DIR --minutes 3\n"
