@@ -9,20 +9,33 @@ from typing import Annotated
 import typer
 
 from ..models import LanguageModel
-from ..text import read_text
+from ..text import Index, read_text
 from ..training import Options, Plan, choose, train_language
 from ..training.evaluation import evaluate_language, peek
-from ..training.language import parts, vocabulary_for
+from ..training.language import numbers, vocabulary_for
 from ..training.parallel import joined
 from . import options as o
+from .corpus import corpus
 from .ending import ending
 
 _PLAN = Plan(steps=1)
 
 
 def language(
-    file: Annotated[Path, typer.Argument(help="A UTF-8 text; its last tenth is kept for validation.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A UTF-8 text, gzipped or not, a folder of them, or a table (--column); the last tenth is "
+            "kept for validation."
+        ),
+    ],
     out: o.Out,
+    column: Annotated[
+        str | None, typer.Option(help="The column of texts in .tsv, .csv and .jsonl, by name or number.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Read through an index file here; large files get one anyway.")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="Another text to judge by.")] = None,
     unit: Annotated[str | None, typer.Option(help="What the text is read by: character, word, …")] = None,
     least: Annotated[int | None, typer.Option(help="How often a symbol must occur.")] = None,
@@ -82,13 +95,15 @@ def language(
         unit=unit,
         least=least,
     )
-    text = read_text(file)
     other = None if validation is None else read_text(validation)
     console = o.console()
     options = Options(seed=seed, device=device)
-    known, judged = parts(text, other, options)
-    vocabulary = vocabulary_for(text, replace(options, **given))
-    symbols = len(vocabulary.encode(text))
+    text = corpus(console, file, column, index, replace(options, **given))
+    vocabulary = (
+        text.vocabulary if isinstance(text, Index) else vocabulary_for(text, replace(options, **given))
+    )
+    known, judged = numbers(vocabulary, text, other, options)
+    symbols = len(known) + (len(judged) if other is None else 0)
     with joined() as group:
         choice = o.settle(
             group,
@@ -97,9 +112,7 @@ def language(
             plan,
             options,
             given | o.given(learning_rate=learning_rate),
-            lambda: choose.for_language(
-                round(symbols * len(known) / len(text)), len(vocabulary), plan, options, given
-            ),
+            lambda: choose.for_language(len(known), len(vocabulary), plan, options, given),
         )
         options, plan = choice.options, choice.plan
         console.print(

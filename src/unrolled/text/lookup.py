@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import repeat
+from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .units import Character, Coded, Unit
 
 STEP = 1 << 20
 """Characters that are looked up at a time."""
+
+_LINE_FEED = 10
+"""Its code in every unit whose symbols are numbers."""
 
 
 class Lookup:
@@ -38,15 +41,34 @@ class Lookup:
         if isinstance(self._unit, Coded):
             parts = [self._coded(self._unit, text, i) for i in range(0, len(text), STEP)]
             return np.concatenate(parts) if parts else np.zeros(0, dtype=self.dtype)
-        symbols = self._unit.cut(text)
+        return self._named(self._unit.cut(text))
+
+    def _named(self, symbols: Sequence[str]) -> np.ndarray:
         found = np.fromiter(map(self._numbers.get, symbols, repeat(self._unknown)), np.int64, len(symbols))
         if len(found) and found.min() < 0:
             where = int(np.argmin(found))
             raise self.refusal(symbols[where], f" (symbol {where + 1:,} of the text)")
         return found.astype(self.dtype)
 
+    def lines(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """(numbers, ends): those of the text, and where among them each line that has its line feed ends.
+
+        A block of at most STEP characters, or little more. Raises Error as a call does.
+        """
+        if isinstance(self._unit, Coded):
+            codes = self._unit.codes(text)
+            return self._found(self._unit, codes, 0), np.flatnonzero(codes == _LINE_FEED) + 1
+        *ended, begun = text.split("\n")
+        rows = [self._unit.cut(line + "\n") for line in ended]
+        ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
+        if begun:
+            rows.append(self._unit.cut(begun))
+        return self._named(list(chain.from_iterable(rows))), ends
+
     def _coded(self, unit: Coded, text: str, begin: int) -> np.ndarray:
-        codes = unit.codes(text[begin : begin + STEP])
+        return self._found(unit, unit.codes(text[begin : begin + STEP]), begin)
+
+    def _found(self, unit: Coded, codes: np.ndarray, begin: int) -> np.ndarray:
         found = self._slots.take(codes, mode="clip")
         if len(found) and found.min() < 0:
             where = int(np.argmin(found))

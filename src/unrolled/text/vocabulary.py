@@ -220,6 +220,15 @@ class Vocabulary:
             return np.fromiter((self.index(symbol) for symbol in text), dtype=self.dtype, count=len(text))
         return self._lookup(self._normalized(text))
 
+    def sentences(self, blocks: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """A text given in blocks as (numbers, ends), piece by piece: its numbers, of the type `dtype`, and
+        where among a piece's numbers its lines end, line feed included.
+
+        Raises Error as `encode` does.
+        """
+        for block in self._unit.blocks(normalized(blocks, self.normalize)):
+            yield self._lookup.lines(block)
+
     @overload
     def decode(self, indices: Batch) -> list[str | list[str]]: ...
     @overload

@@ -23,13 +23,17 @@ BLOCK = 500
 
 
 def evaluate_language(
-    model: LanguageModel, text: str, known: str | None = None, window: int | None = None
+    model: LanguageModel,
+    text: str | Tensor,
+    known: str | Tensor | None = None,
+    window: int | None = None,
 ) -> dict[str, Any]:
     """Nats a symbol of the text, with bits, a 95 % interval, and an n-gram model of `known` beside it.
 
-    known: the text that the model was trained on. window: also the score over windows read each by itself.
+    text: or its numbers, (symbols,). known: the text that the model was trained on, or its numbers.
+    window: also the score over windows read each by itself.
     """
-    indices = model.vocabulary.encode(text)
+    indices = _numbered(model, text)
     nats = symbol_nats(model, indices).numpy()
     report: dict[str, Any] = {"task": "language", "symbols": len(nats), **_nats(nats)}
     if window is not None:
@@ -38,9 +42,13 @@ def evaluate_language(
     if known is not None:
         symbols = len(model.vocabulary)
         order = 5 if len(indices) > 2 else 1
-        counted = baselines.ngram_nats(model.vocabulary.encode(known), indices, symbols, order)
+        counted = baselines.ngram_nats(_numbered(model, known), indices, symbols, order)
         report["baseline"] = {"name": f"{order}-grams, Witten-Bell", **_nats(counted)}
     return report
+
+
+def _numbered(model: LanguageModel, text: str | Tensor) -> Tensor:
+    return model.vocabulary.encode(text) if isinstance(text, str) else text
 
 
 def evaluate_classifier(

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from ..errors import Error
 from ..models import LanguageModel
-from ..text import Vocabulary
+from ..text import Index, Vocabulary
 from . import runs
 from .parallel import Group
 from .plan import Plan, Progress, Result
 from .runs import Listener, ModelOptions
 from .streams import Streams, nats_per_symbol
 from .symbols import vocabulary_of
+
+LARGEST_VALIDATION = 1_000_000
+"""Symbols of an index that are kept for judging at most: a tenth of a huge text takes too long to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +49,18 @@ class _LanguageTask:
     metric = "nats_per_symbol"
 
     def __init__(
-        self, text: str, validation: str | None, plan: Plan, options: Options, group: Group
+        self, text: str | Index, validation: str | None, plan: Plan, options: Options, group: Group
     ) -> None:
         device = runs.device(options.device)
         runs.check_batch(options, group)
-        vocabulary = vocabulary_for(text, options)
+        vocabulary = text.vocabulary if isinstance(text, Index) else vocabulary_for(text, options)
         self.model = LanguageModel(vocabulary, tied=options.tied, **options.model()).to(device)
-        known, judged = parts(text, validation, options)
-        indices = compact(vocabulary.encode(known), len(vocabulary)).to(device)
-        self.validation = compact(vocabulary.encode(judged), len(vocabulary)).to(device)
+        known, judged = numbers(vocabulary, text, validation, options)
+        if not isinstance(text, Index):
+            known = known.to(device)
+        self.validation = judged.to(device)
         generator = torch.Generator().manual_seed(options.seed)
-        self.streams = Streams(indices, options.batch, options.window, generator, group)
+        self.streams = Streams(known, options.batch, options.window, generator, group, device)
         self.plan, self.options = plan, options
 
     def loss(self, model: nn.Module) -> tuple[Tensor, int]:
@@ -76,7 +80,7 @@ class _LanguageTask:
 
 
 def train_language(
-    text: str,
+    text: str | Index,
     out: str | Path,
     plan: Plan,
     options: Options | None = None,
@@ -92,6 +96,8 @@ def train_language(
 
     The last tenth of the text (or another text, `validation`) is never trained on; the model with the
     fewest nats a symbol on it is saved each time one is found. The vocabulary is all symbols of the text.
+    text: or the index of one larger than memory, with its vocabulary (options.unit and .least are then the
+    index's); of an index at most LARGEST_VALIDATION symbols are kept for judging.
     overwrite: replace a model, or an unfinished run, that is in the folder.
     resume: go on with the unfinished run in the folder, with the same text, plan and options.
     prepared: called with the model before its first step. say: with a sentence about a damaged checkpoint.
@@ -106,7 +112,7 @@ def train_language(
         Path(out),
         plan,
         options,
-        runs.fingerprint(text, validation or ""),
+        runs.fingerprint(text.source if isinstance(text, Index) else text, validation or ""),
         Listener(report, prepared, say),
         overwrite=overwrite,
         resume=resume,
@@ -126,6 +132,23 @@ def parts(text: str, validation: str | None, options: Options) -> tuple[str, str
         return text, validation
     kept = max(2, round(len(text) * options.validation))
     return text[:-kept], text[-kept:]
+
+
+def numbers(
+    vocabulary: Vocabulary, text: str | Index, validation: str | None, options: Options
+) -> tuple[Tensor, Tensor]:
+    """The numbers (symbols,) of what is trained on, and of what is judged by, in a small integer type.
+
+    Of an index they are mapped, not in memory.
+    """
+    if not isinstance(text, Index):
+        known, judged = (vocabulary.encode(part) for part in parts(text, validation, options))
+        return compact(known, len(vocabulary)), compact(judged, len(vocabulary))
+    whole = torch.from_numpy(text.numbers)
+    if validation is not None:
+        return whole, compact(vocabulary.encode(validation), len(vocabulary))
+    kept = min(max(2, round(len(whole) * options.validation)), LARGEST_VALIDATION)
+    return whole[:-kept], whole[-kept:]
 
 
 def compact(indices: Tensor, symbols: int) -> Tensor:

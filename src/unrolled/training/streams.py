@@ -22,6 +22,7 @@ class Streams:
     text: (symbols,) int64, or a smaller integer type to save memory.
     window: steps a call, the reach of back-propagation through time.
     group: the processes that read together, each its part of the streams.
+    device: where each window goes when it is read; None: the text's own.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Streams:
         window: int,
         generator: torch.Generator,
         group: Group | None = None,
+        device: torch.device | None = None,
     ) -> None:
         # Two windows of each stream: less would leave no room for the offset.
         if len(text) < batch * 2 * window + 1:
@@ -52,6 +54,7 @@ class Streams:
         self._share = (self._mine.stop - self._mine.start) * group.size / batch
         self.window = window
         self._text = text
+        self._device = device or text.device
         self._generator = generator
         self._state: Any = None
         self._begin_pass()
@@ -59,8 +62,8 @@ class Streams:
     def loss(self, model: nn.Module) -> Tensor:
         """The mean nats a symbol on the next window of this process's streams, times their share."""
         begin = self._position
-        inputs = self._streams[:, begin : begin + self.window].to(torch.int64)
-        targets = self._targets[:, begin : begin + self.window].to(torch.int64)
+        inputs = self._streams[:, begin : begin + self.window].to(self._device, torch.int64)
+        targets = self._targets[:, begin : begin + self.window].to(self._device, torch.int64)
         logits, state = model(inputs, self._state)
         self._state = _detached(state)
         self._position += self.window
@@ -82,7 +85,7 @@ class Streams:
         self._cut(data["offset"])
         self._position = data["position"]
         count = sum(name.startswith("state.") for name in tensors)
-        states = [tensors[f"state.{i}"].to(self._text.device) for i in range(count)]
+        states = [tensors[f"state.{i}"].to(self._device) for i in range(count)]
         self._state = tuple(states) if count > 1 else states[0] if count else None
 
     def _begin_pass(self) -> None:
