@@ -21,7 +21,7 @@ import torch
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
-from .sync import pause
+from .sync import patience, pause, wait
 
 _SPINS = 3000
 """How often a worker looks for work before it sleeps: some tens of microseconds."""
@@ -88,10 +88,10 @@ def _emit_lead(module: Module) -> None:
             f.block(f.label("unreachable"))
     f.call("void", "jobs", [own])
     with f.loop(0, count) as i:
-        slot = f.at(slots, i * 8 * _WORDS)
+        slot, left = f.at(slots, i * 8 * _WORDS), patience(f)
         with f.whilst() as after:
             f.leave_unless(f.compare("eq", _state(f, slot), _POSTED), after)
-            pause(f)
+            wait(f, left)
     f.do("ret i64 -1")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 from .emit import I64, PTR, Function, Module, Value
@@ -23,6 +24,28 @@ def pause(f: Function) -> None:
         f.call("void", "llvm.aarch64.hint", [f.int(1, "i32")])
 
 
+_PATIENCE = 2000
+"""How often a worker asks before it lets others have its core: some tens of microseconds."""
+
+
+def patience(f: Function) -> Value:
+    """A count of how often a worker has asked, for `wait`."""
+    return f.variable(f.int(_PATIENCE))
+
+
+def wait(f: Function, left: Value) -> None:
+    """One turn of a loop that waits: a pause, or, when patience ends, the core for whoever wants it.
+
+    Where other programs want the cores too, the worker waited for may be one that has none.
+    """
+    pause(f)
+    f.set(left, f.get(I64, left) - 1)
+    if not hasattr(os, "sched_yield"):
+        return
+    with f.when(f.compare("sle", f.get(I64, left), 0)):
+        f.call("i32", "sched_yield", [])
+
+
 def barrier(module: Module, name: str) -> None:
     """barrier(place, workers): nobody goes on before all `workers` have come.
 
@@ -39,8 +62,9 @@ def barrier(module: Module, name: str) -> None:
             f.do(f"store atomic i64 0, ptr {place.name} release, align 8")
             following = before + 1
             f.do(f"store atomic i64 {following.name}, ptr {meeting.name} release, align 8")
+        left = patience(f)
         with f.whilst() as after:
             now = f.op(I64, f"load atomic i64, ptr {meeting.name} acquire, align 8")
             f.leave_unless(f.compare("eq", now, before), after)
-            pause(f)
+            wait(f, left)
     f.finish()
