@@ -106,7 +106,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """Two small random models: language, classifier."""
+    """Small random models: two of language, a classifier, a tagger."""
     place = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
     ur.LanguageModel(ur.Vocabulary(LETTERS), cell="gru", hidden_size=12).save(place / "gru")
@@ -115,7 +115,9 @@ def folders(tmp_path_factory):
     )
     vocabulary = ur.Vocabulary(LETTERS, unknown="�")
     ur.Classifier(vocabulary, ["sad", "happy", "angry"], hidden_size=8).save(place / "moods")
-    return [place / "gru", place / "lstm", place / "moods"]
+    words = ur.Vocabulary(["the", "fox", "�"], unknown="�")
+    ur.Tagger(words, vocabulary, ["NOUN", "DET", "VERB"], hidden_size=8).save(place / "tags")
+    return [place / name for name in ("gru", "lstm", "moods", "tags")]
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def start(tmp_path):
 
 @pytest.fixture(scope="session")
 def server(folders, tmp_path_factory):
-    """One server of all three models for the tests that do it no harm; it must end well."""
+    """One server of all the models for the tests that do it no harm; it must end well."""
     place = tmp_path_factory.mktemp("server")
     running = Server(place, *folders, "--most", "20000", "--seconds", "20")
     yield running

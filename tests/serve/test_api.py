@@ -56,6 +56,20 @@ def test_classes_are_the_models(server, folders):
     assert len(one["predictions"][0]["probabilities"]) == 1
 
 
+def test_tags_are_the_models(server, folders):
+    texts = ["The fox, the ox.", " \n", "fox"]
+    answer = server.post("/v1/predict", {"texts": texts, "model": "tags", "top": 2})
+    found = [[(one["word"], one["tag"]) for one in text["tags"]] for text in answer["predictions"]]
+    words = [["The", "fox", ",", "the", "ox", "."], [], ["fox"]]
+    wanted = ur.Tagger.load(folders[3]).predict(words)
+    assert found == [list(zip(*pair, strict=True)) for pair in zip(words, wanted, strict=True)]
+    for one in answer["predictions"][0]["tags"]:
+        assert len(one["probabilities"]) == 2
+        assert max(one["probabilities"], key=one["probabilities"].get) == one["tag"]
+    only = server.post("/v1/predict", {"texts": ["", ""], "model": "tags"})
+    assert only["predictions"] == [{"tags": []}, {"tags": []}]
+
+
 @pytest.mark.parametrize(("which", "text"), [(0, "The quick brown fox " * 20), (1, "한글 ab\n글" * 10)])
 def test_a_session_reads_on_as_if_it_were_one_text(server, folders, which, text):
     model = ur.LanguageModel.load(folders[which])
@@ -180,9 +194,8 @@ def test_the_description_names_every_route(server):
             return handler
 
     there = {
-        (route.path, method.lower())
+        (route.path, route.method.lower())
         for route in routes(Anything())
-        for method in route.methods - {"HEAD"}
         if route.name not in ("page", "openapi")
     }
     assert described == there
@@ -199,7 +212,7 @@ def test_what_is_counted(server):
 
 def test_the_models_and_the_lesson(server):
     models = server.get("/v1/models")["models"]
-    assert [m["name"] for m in models] == ["gru", "lstm", "moods"]
+    assert [m["name"] for m in models] == ["gru", "lstm", "moods", "tags"]
     assert models[2]["labels"] == ["sad", "happy", "angry"]
     lesson = server.get("/v1/lesson")
     assert lesson["across"][0][1] == [-0.5282, -0.2473]

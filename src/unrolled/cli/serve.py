@@ -31,6 +31,7 @@ def serve(
     patience: float = typer.Option(10.0, min=0.1, help="Seconds that a client has to send a request."),
     requests: int = typer.Option(512, min=1, help="Requests in progress at once."),
     drain: float = typer.Option(20.0, min=0.0, help="Seconds that requests have to end after SIGTERM."),
+    threads: int = typer.Option(1, min=1, help="Cores for one batch; more are of use to large models."),
 ) -> None:
     """Serve models over HTTP: predictions, streamed text, sessions, and a page to see them at work."""
     # Here and not above: it needs the extra `serve`.
@@ -43,6 +44,7 @@ def serve(
         sessions=sessions,
         token=_token(token_file),
         drain=drain,
+        threads=threads,
         keeping=Keeping(most, idle),
         limits=Limits(
             body=body, text=text, length=length, seconds=seconds, patience=patience, requests=requests

@@ -4,6 +4,7 @@ Importing this package needs the extra: pip install 'unrolled[serve]'.
 """
 
 try:
+    import httptools  # noqa: F401
     import starlette  # noqa: F401
     import uvicorn  # noqa: F401
 except ImportError as missing:

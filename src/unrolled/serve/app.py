@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import Response
 
 from ..errors import Error
 from ..version import __version__
 from . import fields
 from .batching import Worker, no_session, promise
+from .events import Events
 from .lesson import lesson
 from .limits import Limits, Refused, encode
 from .metrics import Metrics
 from .openapi import description
 from .predicting import Predictor
 from .reader import Reader
+from .router import Route
 from .rows import GeneratedRow, StepRow
 from .sessions import Session, new_id
 
@@ -37,7 +34,7 @@ _SWEEP = 5.0
 
 
 class Api:
-    """What the routes share: the models, the thread that computes, the limits."""
+    """What the routes share: the models, what computes, the limits."""
 
     def __init__(
         self, predictors: Sequence[Predictor], worker: Worker, limits: Limits, metrics: Metrics
@@ -80,7 +77,7 @@ class Api:
 
     async def predict(self, request: Request) -> Response:
         """A prediction for each text."""
-        data = fields.parse(await request.body(), frozenset({"texts", "model", "top"}))
+        data = fields.parse(request.scope["body"], frozenset({"texts", "model", "top"}))
         texts = fields.texts(data, "texts", self.limits.texts, self.limits.text)
         predictor = self._predictor(data)
         top = fields.whole(data, "top", 1, predictor.most, min(5, predictor.most))
@@ -90,7 +87,7 @@ class Api:
 
     async def open(self, request: Request) -> Response:
         """A new session."""
-        data = fields.parse(await request.body(), frozenset({"model"}))
+        data = fields.parse(request.scope["body"], frozenset({"model"}))
         reader = self._reader(self._predictor(data))
         id, store = new_id(), self.worker.store
         session = Session(reader.fingerprint, 0, bytes(reader.state_bytes))
@@ -113,7 +110,7 @@ class Api:
     async def step(self, request: Request) -> Response:
         """Reads symbols on from a session's state; the prediction after each."""
         id = request.path_params["id"]
-        data = fields.parse(await request.body(), frozenset({"text", "top", "see", "model"}))
+        data = fields.parse(request.scope["body"], frozenset({"text", "top", "see", "model"}))
         text = fields.text(data, "text", self.limits.text)
         reader = self._reader(self._predictor(data)) if "model" in data or len(self._models) == 1 else None
         if reader is None:
@@ -121,7 +118,7 @@ class Api:
         most = len(reader.vocabulary)
         top = fields.whole(data, "top", 0, most, min(5, most))
         with _explained():
-            symbols = reader.vocabulary.encode(text).numpy()
+            symbols = reader.encode(text)
         if self._steps[id] >= self.limits.waiting:
             raise Refused(
                 429, f"{self.limits.waiting} steps of this session wait already", "wait for answers"
@@ -142,7 +139,7 @@ class Api:
     async def generate(self, request: Request) -> Response:
         """A text, symbol by symbol as it is drawn."""
         known = frozenset({"prompt", "length", "temperature", "top_k", "seed", "model"})
-        data = fields.parse(await request.body(), known)
+        data = fields.parse(request.scope["body"], known)
         reader = self._reader(self._predictor(data))
         prompt = fields.text(data, "prompt", self.limits.text, "") or _beginning(reader)
         length = fields.whole(data, "length", 1, self.limits.length, min(200, self.limits.length))
@@ -150,30 +147,13 @@ class Api:
         top_k = fields.whole(data, "top_k", 1, 1_000_000, None)
         seed = fields.whole(data, "seed", 0, 2**63 - 1, None)
         with _explained():
-            symbols = reader.vocabulary.encode(prompt).numpy()
+            symbols = reader.encode(prompt)
         if self.metrics.streams >= self.limits.streams:
             raise Refused(429, f"{self.limits.streams} texts are being generated", "try again in a second")
         drawn: asyncio.Queue[Any] = asyncio.Queue()
         seed = secrets.randbits(63) if seed is None else seed
         row = GeneratedRow(reader, symbols, drawn.put_nowait, length, temperature, top_k, seed)
-        return StreamingResponse(self._stream(row, drawn), media_type="text/event-stream")
-
-    async def _stream(self, row: GeneratedRow, drawn: asyncio.Queue[Any]) -> AsyncIterator[bytes]:
-        """Server-sent events: one {"symbol"} each, then the event `end`."""
-        self.metrics.streams += 1
-        end = time.monotonic() + 0.9 * self.limits.seconds
-        try:
-            self.worker.submit(row)
-            while True:
-                items = [await _within(drawn, end)]
-                while not drawn.empty():
-                    items.append(drawn.get_nowait())
-                yield b"".join(map(_event, items))
-                if not isinstance(items[-1], str):
-                    return
-        finally:
-            row.dropped = True
-            self.metrics.streams -= 1
+        return Events(self.worker, row, drawn, self.limits, self.metrics)
 
     async def page(self, request: Request) -> Response:
         """The lab page and its files."""
@@ -225,70 +205,17 @@ def routes(api: Api) -> list[Route]:
         ("/v1/sessions/{id}", "session", api.session, "GET"),
         ("/v1/sessions/{id}", "close", api.close, "DELETE"),
     ]
-    return [
-        Route(path, _named(name, handler), methods=[method], name=name)
-        for path, name, handler, method in table
-    ]
+    return [Route(*line) for line in table]
 
 
-def application(api: Api) -> Starlette:
-    """The routes with the thread's life around them."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        api.worker.start()
-        sweeping = asyncio.create_task(_sweep(api.worker))
-        try:
-            yield
-        finally:
-            sweeping.cancel()
-            await asyncio.to_thread(api.worker.stop)
-
-    return Starlette(routes=routes(api), lifespan=lifespan, exception_handlers=_HANDLERS)
-
-
-async def _sweep(worker: Worker) -> None:
+async def sweep(worker: Worker) -> None:
+    """Looks again and again for sessions that were idle for too long."""
     while True:
         await asyncio.sleep(_SWEEP)
         try:
-            await worker.call(worker.store.sweep)
+            await worker.call(worker.store.sweep, slow=True)
         except Refused:
             continue  # the worker has logged why, and the next look may succeed
-
-
-def _named(name: str, handler: Any) -> Any:
-    async def handle(request: Request) -> Response:
-        request.scope["route_name"] = name
-        return await handler(request)
-
-    return handle
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = error.headers if isinstance(error, HTTPException) else None
-    do = {404: "see /openapi.json for what there is", 405: "see /openapi.json for the method"}
-    told = {404: "there is nothing here", 405: "this method is not for this address"}
-    refused = Refused(status, told.get(status, "refused"), do.get(status, "see /openapi.json"))
-    return Response(refused.body(), status, headers, "application/json")
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    refused = error if isinstance(error, Refused) else Refused(500, "the server failed", "see its log")
-    return refused_response(refused)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return refused_response(Refused(500, "the server failed at this", "its log says why; tell its keeper"))
-
-
-_HANDLERS: dict[Any, Any] = {HTTPException: _http, Refused: _refused, Exception: _failed}
-
-
-def refused_response(refused: Refused) -> Response:
-    """The answer that says so."""
-    headers = {"retry-after": "1"} if refused.status in (429, 503) else None
-    return Response(refused.body(), refused.status, headers, "application/json")
 
 
 class _explained:  # noqa: N801 -- reads as a word where it is used
@@ -304,23 +231,6 @@ class _explained:  # noqa: N801 -- reads as a word where it is used
 
 def _beginning(reader: Reader) -> str:
     return "\n" if "\n" in reader.vocabulary else reader.vocabulary.symbols[0]
-
-
-def _event(item: str | Exception | None) -> bytes:
-    if isinstance(item, str):
-        return b"data: " + encode({"symbol": item}) + b"\n\n"
-    if item is None:
-        return b"event: end\ndata: {}\n\n"
-    refused = item if isinstance(item, Refused) else Refused(500, "the server failed", "see its log")
-    return b"event: error\ndata: " + refused.body() + b"\n\n"
-
-
-async def _within(drawn: asyncio.Queue[Any], end: float) -> Any:
-    """The next symbol, or a refusal if it does not come in time."""
-    try:
-        return await asyncio.wait_for(drawn.get(), end - time.monotonic())
-    except TimeoutError:
-        return Refused(503, "this took too long", "ask for a shorter text, or try again")
 
 
 def _json(data: Any, status: int = 200) -> Response:

@@ -1,13 +1,13 @@
-"""The thread that computes: what arrives within a moment of each other is read as one batch."""
+"""What computes: all that has arrived by the time the last batch is through is read as the next one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from .limits import Refused
 from .metrics import Metrics
@@ -22,73 +22,121 @@ WHOLE = 20_000
 NUMBERS = 4_000_000
 """The most probabilities that one batch computes."""
 
+SHORT = 0.010
+"""Seconds of computing, estimated, up to which a batch is read in the event loop."""
+
 log = logging.getLogger("unrolled.serve")
 
 
-class Worker:
-    """Reads rows in batches, and alone touches the store and the models; the event loop never waits.
+class _Call(NamedTuple):
+    """A function of the store, whom to tell what it returned, and whether it may wait for a disk."""
 
-    A round takes every row that waits (one of a session at a time, in the order of arrival), reads up
+    function: Callable[[], Any]
+    tell: Tell
+    slow: bool
+
+
+class Worker:
+    """Reads rows in batches, and alone touches the store and the models.
+
+    A turn takes every row that waits (one of a session at a time, in the order of arrival), reads up
     to CHUNK symbols of each, keeps the sessions that are through in one transaction, and only then
-    tells.
+    tells. One turn at a time: a short one in the event loop itself, since handing it to a thread and
+    back takes longer than many a batch; a long one, and all that waits for a network, in a thread, so
+    that the loop goes on.
     """
 
     def __init__(self, store: Store, metrics: Metrics, most: int) -> None:
         self.store = store
         self._metrics, self._most = metrics, most
         self._texts: list[TextRow] = []
-        self._arrived: deque[Row | TextRow | tuple[Callable[[], Any], Tell]] = deque()
-        self._wake = threading.Event()
-        self.ended = False
+        self._arrived: deque[Row | TextRow | _Call] = deque()
         self._waiting: list[Row] = []
         self._active: list[Row] = []
         self._told: list[tuple[Tell, Any]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="unrolled-worker", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "unrolled-worker")
+        self._busy = False
+        self.ended = False
 
     def start(self) -> None:
-        """Begins; called in the event loop that is to be told."""
+        """Begins; called in the event loop, which alone calls the other methods."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Ends the thread and closes the store."""
         self.ended = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """As `stop`, where no event loop runs (any more)."""
+        self.ended = True
+        self._thread.shutdown()
         self.store.close()
 
     def submit(self, row: Row | TextRow) -> None:
         """Gives a row to the next batch."""
         self._arrived.append(row)
-        self._wake.set()
+        self._next()
 
-    async def call(self, function: Callable[[], Any]) -> Any:
-        """Runs a function of the store in the thread."""
+    async def call(self, function: Callable[[], Any], *, slow: bool = False) -> Any:
+        """Runs a function of the store between two batches; slow: one that may wait for a disk."""
         future, tell = promise()
-        self._arrived.append((function, tell))
-        self._wake.set()
+        self._arrived.append(_Call(function, tell, slow))
+        self._next()
         return await future
 
-    def _run(self) -> None:
-        while not self.ended:
-            if not (self._active or self._waiting or self._texts):
-                self._wake.wait()
-            self._wake.clear()
-            try:
-                self._take()
-                if self._active:
-                    self._round()
-                if self._texts:
-                    self._whole()
-            except Exception as error:
-                # Whatever it was, those who wait must hear of it and the thread must live.
-                self._fail(self._active, error)
-                self._active = []
-            if self._told and self._loop is not None:
-                told, self._told = self._told, []
-                self._loop.call_soon_threadsafe(_deliver, told)
+    def _next(self) -> None:
+        """One turn more, after all that has arrived at the sockets with what began this one."""
+        if self._loop is None or self.ended:
+            raise Refused(503, "the server is ending", "try again in a moment")
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        assert self._loop is not None  # noqa: S101 -- for the type checker: _next has looked
+        if self.ended:
+            return
+        if self._is_short():
+            self._turn()
+            self._end_turn()
+        else:
+            self._loop.run_in_executor(self._thread, self._turn).add_done_callback(self._end_turn)
+
+    def _end_turn(self, turn: object = None) -> None:
+        told, self._told = self._told, []
+        for tell, result in told:
+            tell(result)
+        self._busy = False
+        if self._arrived or self._active or self._waiting or self._texts:
+            self._next()
+
+    def _is_short(self) -> bool:
+        if self.store.remote:
+            return False
+        left = SHORT
+        for item in (*self._arrived, *self._active, *self._waiting, *self._texts):
+            if isinstance(item, _Call):
+                left -= SHORT if item.slow else 0.0
+            elif isinstance(item, TextRow):
+                left -= len(item.text) * item.reader.cost
+            else:
+                left -= min(item.left, CHUNK) * item.reader.cost
+        return left > 0
+
+    def _turn(self) -> None:
+        try:
+            self._take()
+            if self._active:
+                self._round()
+            if self._texts:
+                self._whole()
+        except Exception as error:
+            # Whatever it was, those who wait must hear of it and the next turn must come.
+            log.exception("a batch failed")
+            self._fail(self._active, error)
+            self._active = []
 
     def _take(self) -> None:
         while self._arrived:
@@ -99,11 +147,10 @@ class Worker:
             if isinstance(item, TextRow):
                 self._texts.append(item)
                 continue
-            function, tell = item
             try:
-                self._told.append((tell, function()))
+                self._told.append((item.tell, item.function()))
             except Exception as error:
-                self._told.append((tell, _refusal(error)))
+                self._told.append((item.tell, _refusal(error)))
         busy = {row.id for row in self._active if isinstance(row, StepRow)}
         waiting, begun = [], []
         for row in self._waiting:
@@ -254,8 +301,3 @@ def _refusal(error: Exception) -> Exception:
         log.error("%s", error)
         return Refused(503, "the sessions cannot be reached", "try again in a moment")
     return error
-
-
-def _deliver(told: list[tuple[Tell, Any]]) -> None:
-    for tell, result in told:
-        tell(result)

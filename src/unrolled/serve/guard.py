@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import logging
 import time
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,9 +63,9 @@ class Guard:
         self._metrics.active += 1
         try:
             self._admit(scope)
-            body = await self._body(scope, receive)
+            scope["body"] = await self._body(scope, receive)
             async with asyncio.timeout(self._limits.seconds):
-                await self._app(scope, _replay(body, receive), answer)
+                await self._app(scope, receive, answer)
         except Refused as refused:
             if not status:
                 await _refuse(answer, refused)
@@ -149,23 +150,10 @@ class ClientGone(Exception):  # noqa: N818
     """The client hung up before it was answered."""
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A receive that gives the whole body, then what the connection says (that the client went)."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
 async def _refuse(send: Send, refused: Refused) -> None:
     body = refused.body()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.encode(), value.encode("latin-1")) for name, value in refused.headers.items()]
     if refused.status in (408, 413):
         headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     if refused.status in (429, 503):
@@ -180,6 +168,7 @@ def _too_long(seconds: float) -> Refused:
     return Refused(503, f"this took longer than {seconds:g} s", "ask for less at once, or try again")
 
 
+@lru_cache(1000)
 def _is_local(host: str) -> bool:
     """Whether a Host header names this machine's loopback: a page elsewhere, whose name is made to lead
     here, has another."""

@@ -38,9 +38,10 @@ class Limits:
 class Refused(Exception):  # noqa: N818 -- it is an answer
     """A request that is not served: the status, what was wrong with it, and what to do."""
 
-    def __init__(self, status: int, error: str, do: str) -> None:
+    def __init__(self, status: int, error: str, do: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{error}; {do}")
         self.status, self.error, self.do = status, error, do
+        self.headers = headers or {}
 
     def body(self) -> bytes:
         """The JSON that the client gets."""

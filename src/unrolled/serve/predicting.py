@@ -7,12 +7,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from ..errors import Error
-from ..models import Classifier, LanguageModel
+from ..models import Classifier, LanguageModel, Tagger
 from ..models.base import Model
+from ..text.units import make_unit
 from .batching import Worker, promise
 from .limits import Refused
-from .reader import Reader
+from .reader import Reader, cost
 from .rows import Row, TextRow
 
 
@@ -32,6 +37,10 @@ class Predictor:
 
     async def predict(self, worker: Worker, texts: Sequence[str], top: int) -> list[str]:
         """A prediction for each text, as JSON."""
+        raise NotImplementedError
+
+    def warm(self) -> None:
+        """Computes something, so that no client waits for what is made at the first call."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
@@ -62,7 +71,7 @@ class NextSymbols(Predictor):
         rows, futures = [], []
         for text in texts:
             future, tell = promise()
-            rows.append(Row(self._reader, self._reader.vocabulary.encode(text).numpy(), tell, top))
+            rows.append(Row(self._reader, self._reader.encode(text), tell, top))
             futures.append(future)
         try:
             for row in rows:
@@ -73,28 +82,34 @@ class NextSymbols(Predictor):
                 row.dropped = True
         return [f'{{"next":{following}}}' for following in found]
 
+    def warm(self) -> None:
+        """As the base's."""
+        self._reader.read([b""], [np.zeros(1, np.int64)], [True])
+        self._reader.read([b"", b""], [np.zeros(1, np.int64), np.zeros(2, np.int64)], [True, False])
 
-class Classes(Predictor):
-    """A classifier: the probability of each class, for each text."""
 
-    def __init__(self, name: str, model: Classifier) -> None:
+class _WholeTexts(Predictor):
+    """What reads whole texts: it owns the labels, and asks for a prediction of each text."""
+
+    def __init__(self, name: str, model: Model, labels: Sequence[str]) -> None:
         super().__init__(name, model)
-        self._classifier = model
-        self._labels = [json.dumps(label) for label in model.labels]
+        self.labels = list(labels)
+        self._names = [json.dumps(label) for label in labels]
+        self.cost = cost(model)
 
     @property
     def most(self) -> int:
         """How many labels it has."""
-        return len(self._labels)
+        return len(self.labels)
 
     def describe(self) -> dict[str, Any]:
         """What a client may know of it, its labels among that."""
-        return {**super().describe(), "labels": list(self._classifier.labels)}
+        return {**super().describe(), "labels": self.labels}
 
     async def predict(self, worker: Worker, texts: Sequence[str], top: int) -> list[str]:
-        """The likeliest label, and the probabilities of the likeliest."""
+        """The likeliest labels, with their probabilities."""
         for text in texts:
-            self.model.vocabulary.encode(text)  # so that this request alone is refused
+            self.check(text)  # so that this request alone is refused
         results = [promise() for _ in texts]
         rows = [TextRow(self, text, tell, top) for text, (_, tell) in zip(texts, results, strict=True)]
         try:
@@ -105,15 +120,69 @@ class Classes(Predictor):
             for row in rows:
                 row.dropped = True
 
+    def check(self, text: str) -> None:
+        """Raises Error for a text that cannot be read."""
+
     def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str]:
-        """Reads whole texts as one batch, in the thread that computes."""
-        probabilities = self._classifier.probabilities(texts)
+        """Reads whole texts as one batch."""
+        raise NotImplementedError
+
+    def warm(self) -> None:
+        """As the base's."""
+        some = [symbol for symbol in self.model.vocabulary.symbols if symbol.strip()][:2]
+        self.whole(["".join(some), *some], [1] * (1 + len(some)))
+
+    def _likeliest(self, probabilities: Tensor, tops: Sequence[int]) -> list[tuple[str, str]]:
+        """For each row the likeliest label and an object of the likeliest ones, both as JSON."""
         values, indices = probabilities.topk(max(tops))
-        answers = []
+        found = []
         for value, index, top in zip(values.tolist(), indices.tolist(), tops, strict=True):
-            pairs = list(zip(index, value, strict=True))[:top]
-            found = ",".join([f"{self._labels[i]}:{p:.6g}" for i, p in pairs])
-            answers.append(f'{{"label":{self._labels[index[0]]},"probabilities":{{{found}}}}}')
+            pairs = zip(index[:top], value, strict=False)
+            some = ",".join([f"{self._names[i]}:{p:.6g}" for i, p in pairs])
+            found.append((self._names[index[0]], "{" + some + "}"))
+        return found
+
+
+class Classes(_WholeTexts):
+    """A classifier: the probability of each class, for each text."""
+
+    def __init__(self, name: str, model: Classifier) -> None:
+        super().__init__(name, model, model.labels)
+        self._classifier = model
+
+    def check(self, text: str) -> None:
+        """A symbol that the vocabulary does not have is refused."""
+        self.model.vocabulary.encode(text)
+
+    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str]:
+        """The likeliest label of each text."""
+        found = self._likeliest(self._classifier.probabilities(texts), tops)
+        return [f'{{"label":{label},"probabilities":{some}}}' for label, some in found]
+
+
+class Tags(_WholeTexts):
+    """A tagger: the probability of each tag, for each word of each text, cut as UAX #29 does."""
+
+    def __init__(self, name: str, model: Tagger) -> None:
+        super().__init__(name, model, model.tags)
+        self._tagger = model.eval()
+        self._words = make_unit("word")
+
+    @torch.inference_mode()
+    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str]:
+        """Each text's words with their likeliest tags."""
+        sentences = [self._words.cut(text) for text in texts]
+        if not any(sentences):
+            return ['{"tags":[]}'] * len(texts)
+        probabilities = self._tagger(self._tagger.read(sentences)).float().softmax(-1)
+        answers = []
+        for words, row, top in zip(sentences, probabilities, tops, strict=True):
+            found = self._likeliest(row[: len(words)], [top] * len(words)) if words else []
+            tags = [
+                f'{{"word":{json.dumps(word)},"tag":{tag},"probabilities":{some}}}'
+                for word, (tag, some) in zip(words, found, strict=True)
+            ]
+            answers.append('{"tags":[' + ",".join(tags) + "]}")
         return answers
 
 
@@ -123,4 +192,6 @@ def predictor(name: str, model: Model) -> Predictor:
         return NextSymbols(name, model)
     if isinstance(model, Classifier):
         return Classes(name, model)
+    if isinstance(model, Tagger):
+        return Tags(name, model)
     raise Error(f"{name} is a model for {model.task!r}, which is not served")

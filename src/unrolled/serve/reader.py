@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ import torch
 from torch import Tensor
 
 from ..models import LanguageModel
+from ..models.base import Model
 from ..text import Batch
+from .head import Head
+
+_SPEED = 20e9
+"""Operations a second of one slow core in small batches."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,17 @@ class Reader:
         self._width = sum(layers * size for layers, size in self._sizes)
         self.state_bytes = self._width * self._dtype.itemsize
         self.fingerprint = _fingerprint(model)
+        self.cost = cost(model)
+        self._head = Head(model)
+        self._short = lru_cache(4096)(self._numbers)
+
+    def encode(self, text: str) -> np.ndarray:
+        """A text's numbers; raises Error for a symbol that the vocabulary does not have."""
+        # Sessions are sent a few symbols at a time, and the same ones again and again.
+        return self._short(text) if len(text) <= 4 else self._numbers(text)
+
+    def _numbers(self, text: str) -> np.ndarray:
+        return self.vocabulary.encode(text).numpy()
 
     @torch.inference_mode()
     def read(self, states: Sequence[bytes], pieces: Sequence[np.ndarray], each: Sequence[bool]) -> Reading:
@@ -76,7 +93,7 @@ class Reader:
                 for i, length in enumerate(lengths)
             ]
             hidden = hidden[torch.from_numpy(np.concatenate(wanted))]
-        probabilities = self.model.head(hidden).float().softmax(-1)
+        probabilities = self._head(hidden).float().softmax(-1)
         steps = [length if every else 1 for length, every in zip(lengths, each, strict=True)]
         return Reading(hidden, probabilities, steps, self._pack(state))
 
@@ -98,6 +115,11 @@ class Reader:
         whole = rows.contiguous().view(torch.uint8).numpy().tobytes()
         size = self.state_bytes
         return [whole[i : i + size] for i in range(0, len(whole), size)]
+
+
+def cost(model: Model) -> float:
+    """About how many seconds a model reads at one symbol: two operations a weight."""
+    return 2 * sum(p.numel() for p in model.layers.parameters()) / _SPEED
 
 
 def _fingerprint(model: LanguageModel) -> str:

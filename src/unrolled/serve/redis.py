@@ -28,6 +28,8 @@ class RedisStore:
     """One key a session (16 bytes of model, 8 of count, then the state), which Redis lets expire, and
     one sorted set of when each was last used. Redis' own settings say what survives its end."""
 
+    remote = True
+
     def __init__(self, address: str, keeping: Keeping) -> None:
         try:
             import redis

@@ -18,7 +18,9 @@ Tell = Callable[[Any], None]
 
 
 class Whole(Protocol):
-    """A model that reads whole texts."""
+    """A model that reads whole texts; cost: about how many seconds it reads at a symbol."""
+
+    cost: float
 
     def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[Any]:
         """What to tell of each text."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
-import json
 import logging
 import signal
 import socket
@@ -14,22 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import uvicorn
 
+from .. import models
 from ..errors import Error
-from ..models import Classifier, LanguageModel
-from ..models.base import Model
-from ..models.folder import CONFIG
-from .app import Api, application
+from .app import Api, routes, sweep
 from .batching import Worker
 from .guard import Guard
+from .http import Http
 from .limits import Limits
 from .metrics import Metrics
 from .predicting import Predictor, predictor
+from .router import Router
 from .sessions import Keeping, open_store
-
-TASKS: dict[str, type[Model]] = {model.task: model for model in (LanguageModel, Classifier)}
-"""The models that can be served, by the task in their config."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Settings:
 
     token: wanted of every client; it must be there where host is not this machine's loopback.
     drain: seconds that requests in progress have to end after SIGTERM.
+    threads: cores that compute one batch; more than one is of use to large models alone.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +44,7 @@ class Settings:
     sessions: str = "memory:"
     token: str | None = None
     drain: float = 20.0
+    threads: int = 1
     keeping: Keeping = field(default_factory=Keeping)
     limits: Limits = field(default_factory=Limits)
 
@@ -56,7 +56,7 @@ def load(folders: Sequence[Path]) -> list[Predictor]:
         name = folder.resolve().name
         if name in found:
             name = f"{name}-{len(found) + 1}"
-        found[name] = predictor(name, _model(folder))
+        found[name] = predictor(name, models.load(folder))
     return list(found.values())
 
 
@@ -75,18 +75,23 @@ def serve(
         )
     if settings.token is not None and not (settings.token.isascii() and settings.token.isprintable()):
         raise Error("the token has characters that a header cannot carry; use letters and digits")
+    torch.set_num_threads(settings.threads)
     predictors = load(folders)
+    for one in predictors:
+        one.warm()
     listening = _listen(settings.host, settings.port)
     with listening:
         metrics = Metrics()
         store = open_store(settings.sessions, settings.keeping)
         worker = Worker(store, metrics, settings.limits.batch)
         api = Api(predictors, worker, settings.limits, metrics)
-        guard = Guard(application(api), settings.limits, metrics, settings.token, local)
+        guard = Guard(Router(routes(api)), settings.limits, metrics, settings.token, local)
         config = uvicorn.Config(
             guard,
+            http=Http,
             ws="none",
-            lifespan="on",
+            lifespan="off",
+            proxy_headers=False,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -95,32 +100,44 @@ def serve(
         )
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        server = _Server(config, settings.limits.patience, lambda: started(f"http://{shown}:{port}"))
+        server = _Server(
+            config, worker, settings.limits.patience, lambda: started(f"http://{shown}:{port}")
+        )
         _end_quietly()
+        # What is there by now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:
             pass
         finally:
             if not worker.ended:
-                worker.stop()
+                worker.close()
 
 
 class _Server(uvicorn.Server):
     """uvicorn that says when it listens, and hangs up on those who connect and do not ask."""
 
-    def __init__(self, config: uvicorn.Config, patience: float, started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, worker: Worker, patience: float, started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._patience, self._said = patience, started
+        self._worker, self._patience, self._said = worker, patience, started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._worker.start()
         await super().startup(sockets)
         if self.started:
             self._said()
 
     async def main_loop(self) -> None:
-        async with _task(self._hang_up()):
+        async with _task(self._hang_up()), _task(sweep(self._worker)):
             await super().main_loop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._worker.stop()
 
     async def _hang_up(self) -> None:
         """uvicorn waits for ever for the first line of a request, or the rest of one; this does not."""
@@ -154,16 +171,6 @@ def _end_quietly() -> None:
     """uvicorn raises the signal that ended it anew once all is done; having drained is a good end."""
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-
-
-def _model(folder: Path) -> Any:
-    try:
-        task = json.loads((folder / CONFIG).read_bytes()).get("task")
-    except (OSError, ValueError, AttributeError):
-        task = None  # the loading below says better what is wrong
-    if task is not None and task not in TASKS:
-        raise Error(f"{folder} holds a model for {task!r}; wanted one of {', '.join(TASKS)}")
-    return TASKS[task or LanguageModel.task].load(folder)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -31,8 +31,10 @@ class StoreFailed(Exception):  # noqa: N818
 
 
 class Store(Protocol):
-    """Where sessions live. Every call is one transaction, kept when it returns; one thread calls."""
+    """Where sessions live. Every call is one transaction, kept when it returns; one call at a time."""
 
+    remote: bool
+    """Whether a call waits for a network."""
     evicted: int
     """How many gave way to newer ones."""
     expired: int

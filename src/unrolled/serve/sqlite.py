@@ -35,6 +35,8 @@ class SQLiteStore:
     time uses a file. file None: memory alone.
     """
 
+    remote = False
+
     def __init__(self, file: str | None, keeping: Keeping) -> None:
         self._keeping = keeping
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
