@@ -130,7 +130,7 @@ def _operation(
     good: int = 200,
     media: str = "application/json",
 ) -> dict[str, Any]:
-    content = {} if good == 204 else {"content": {media: {"schema": answer or {"type": "string"}}}}
+    content = {} if good == 204 else {"content": {media: {"schema": answer} if answer else {}}}
     refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
     answers = {str(good): {"description": "Done.", **content}}
     answers |= {str(s): {"description": told, "content": refusal} for s, told in _REFUSALS.items()}
