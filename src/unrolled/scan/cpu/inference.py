@@ -14,7 +14,7 @@ from ..stack import Call, Weights
 from .fields import FIELDS
 from .layer import Geometry, Layer, memory, place
 from .machine import machine
-from .pack import Packed, pack, remember, unchanged
+from .pack import Packed, pack
 from .pool import workers
 from .program import Kernel, forward_kernel
 
@@ -114,18 +114,10 @@ def fields_of(packed: Packed, tensors: tuple[Any, ...], reverse: bool) -> tuple[
 
 
 def packed_weights(call: Call, kernel: Kernel, weights: Weights, indexed: bool) -> Packed:
-    """The parameters in panels, from an earlier call if they have not changed."""
-    own = [t for t in (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr) if t is not None]
-    own += weights.vectors
-    if any([t.is_inference() for t in own]):  # Nobody counts what is written to them.
+    """The parameters in panels."""
+    # A fused optimiser's step writes to parameters and their versions do not tell.
+    with torch.no_grad():
         return pack(call.stack, kernel.shape, weights, indexed)
-    key = (kernel.shape.machine.width, call.stack.cell, indexed, *[t.data_ptr() for t in own])
-    made = unchanged(key, own)
-    if made is None:
-        with torch.no_grad():
-            made = pack(call.stack, kernel.shape, weights, indexed)
-        remember(key, own, made)
-    return made
 
 
 def _take(key: Any) -> Layer | None:
