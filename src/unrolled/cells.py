@@ -68,6 +68,10 @@ class Cell:
     ) -> tuple[Tensor, ...]:
         """The next states as a tuple, also when there is only one."""
         result = self.function(x, r, *states, **dict(zip(self.vectors, vectors, strict=True)))
+        if not isinstance(result, (Tensor, tuple, list)):
+            raise TypeError(
+                f"cell {self.name} returned a {type(result).__name__}; wanted its next state(s)"
+            )
         following = (result,) if isinstance(result, Tensor) else tuple(result)
         if len(following) != self.states:
             raise Error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from . import cells, dynamo
 from .cells import Cell
 from .errors import Error
-from .options import check_options, reads_output
+from .options import check_cell, check_options, reads_output
 from .scan import Call, Explanation, Stack, State, engines, scan, validate
+from .scripting import Scriptable
 from .text import Batch
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Input = Tensor | PackedSequence | Batch
 
 
-class _Scanned(nn.Module):
+class _Scanned(Scriptable):
     """What every layer does with its parameters: hand them to `scan`, in the caller's layout."""
 
     stack: Stack
@@ -72,6 +74,8 @@ class _Scanned(nn.Module):
         """
         if self.stack.bidirectional:
             raise Error(f"{self.stack}: a bidirectional layer cannot be stepped; it reads the end first")
+        if not isinstance(x_t, Tensor):
+            raise TypeError(f"{self.stack}.step: x_t is a {type(x_t).__name__}; wanted a Tensor")
         indexed = x_t.dtype == torch.int64
         if x_t.dim() not in ((0, 1) if indexed else (1, 2)):
             wanted = "(batch,)" if indexed else f"(batch, {self.stack.input_size})"
@@ -82,6 +86,13 @@ class _Scanned(nn.Module):
             self.stack, input, self._flat(), state, batch_first=True, training=self.training
         )
         return output[0] if one else output[:, 0], state
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # As in torch.nn, the rate may be changed after the layer was made.
+        if name == "dropout" and "stack" in self.__dict__:
+            check_options(type(self).__name__, {"hidden_size": self.stack.hidden_size}, {}, value)
+            self.stack = dataclasses.replace(self.stack, dropout=value)
+        super().__setattr__(name, value)
 
     def _flat(self) -> list[Tensor]:
         """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen."""
@@ -130,13 +141,15 @@ class _Scanned(nn.Module):
         return PackedSequence(packed.data, sizes, order, back), self._reorder(last, back)
 
     def _reorder(self, state: Any, order: Tensor | None) -> Any:
-        if state is None or order is None:
-            return state
+        if order is None or not isinstance(state, (Tensor, tuple, list)):
+            return state  # the scan names what is no state
         if isinstance(state, Tensor):
             return self._pick(state, order)
         return tuple(self._pick(s, order) for s in state)
 
     def _pick(self, state: Tensor, order: Tensor) -> Tensor:
+        if not isinstance(state, Tensor):
+            raise TypeError(f"{self.stack}: a state is a {type(state).__name__}; wanted a Tensor")
         if state.dim() != 3 or state.shape[1] != len(order):
             raise Error(
                 f"{self.stack}: Expected hidden size (layers * directions, {len(order)}, size), "
@@ -321,6 +334,7 @@ class Recurrent(_Scanned):
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
         check_options(name, sizes, flags, dropout, proj_size)
+        check_cell(name, cell, hidden_size)
         if proj_size and reads_output(cell):
             raise Error(
                 f"{name}: the cell reads its own output h, which proj_size={proj_size} would narrow"

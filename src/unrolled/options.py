@@ -39,6 +39,29 @@ def check_options(
         raise Error(f"{shown}: proj_size is {proj_size}; wanted 0 or less than hidden_size")
 
 
+@torch.no_grad()
+def check_cell(name: str, cell: Cell, hidden_size: int) -> None:
+    """Raises TypeError or Error if the cell's next states are not tensors of a state's shape and dtype."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(*shape, hidden_size, dtype=torch.float32, device="cpu")
+
+    gates = tuple(zeros(2) for _ in range(cell.gates))
+    states = tuple(zeros(2) for _ in range(cell.states))
+    vectors = tuple(zeros() for _ in cell.vectors)
+    following = cell(gates, None if cell.recurrent == "none" else gates, states, vectors)
+    for i, state in enumerate(following):
+        if not isinstance(state, Tensor):
+            raise TypeError(
+                f"{name}: the cell returned a {type(state).__name__} as state {i}; wanted a Tensor"
+            )
+        if state.shape != states[0].shape or state.dtype != states[0].dtype:
+            raise Error(
+                f"{name}: the cell returned state {i} as {state.dtype} {tuple(state.shape)} from states of "
+                f"{states[0].dtype} {tuple(states[0].shape)}; wanted the same dtype and shape"
+            )
+
+
 def reads_output(cell: Cell) -> bool:
     """Whether the next states depend on h itself (and not only on R h): an h that does not fit tells."""
 

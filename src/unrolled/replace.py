@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 from torch import nn
@@ -24,7 +25,7 @@ def replace(model: M) -> M:
     names, hooks, training mode, shared modules and parametrisations are untouched. Subclasses of
     torch.nn's, which may compute something else, are left as they are.
     """
-    for module in model.modules():
+    for module in _modules(model, "replace"):
         if _change(module, _OURS):
             module.stack = _stack(module)  # type: ignore[assignment]
     return model
@@ -35,10 +36,16 @@ def restore(model: M) -> M:
 
     Also for layers that were made as ours. A Recurrent stays, since torch.nn has none.
     """
-    for module in model.modules():
+    for module in _modules(model, "restore"):
         if _change(module, _TORCHS):
             del module.stack
     return model
+
+
+def _modules(model: nn.Module, name: str) -> Iterator[nn.Module]:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name}: got a {type(model).__name__}; wanted a torch.nn.Module, already made")
+    return model.modules()
 
 
 def _change(module: nn.Module, classes: dict[type[nn.Module], type[nn.Module]]) -> bool:

@@ -10,6 +10,7 @@ from . import cells
 from .errors import Error
 from .scan import Call, Stack, run
 from .scan.validate import same_dtype
+from .scripting import Scriptable
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class _Stepped(nn.Module):
+class _Stepped(Scriptable):
     """One step: the states (batch, hidden) before it, to those after it."""
 
     stack: Stack
@@ -73,12 +74,15 @@ def _states(name: str, stack: Stack, hx: Any, input: Tensor, batched: bool) -> t
     shape = (input.shape[0], size) if batched else (size,)
     if hx is None:
         return tuple(input.new_zeros(shape) for _ in range(count))
-    if isinstance(hx, Tensor) != (count == 1) or (count > 1 and len(hx) != count):
+    if isinstance(hx, Tensor) != (count == 1) or (
+        count > 1 and (not isinstance(hx, (tuple, list)) or len(hx) != count)
+    ):
+        wanted = "a Tensor" if count == 1 else f"a tuple of {count} Tensors"
+        if not isinstance(hx, (Tensor, tuple, list)):
+            raise TypeError(f"{name}: hx is a {type(hx).__name__}; wanted {wanted}")
         got = "a Tensor" if isinstance(hx, Tensor) else f"{type(hx).__name__} of {len(hx)}"
-        raise Error(
-            f"{name}: hx is {got}; wanted {'a Tensor' if count == 1 else f'a tuple of {count} Tensors'}"
-        )
-    states = (hx,) if count == 1 else tuple(hx)
+        raise Error(f"{name}: hx is {got}; wanted {wanted}")
+    states: tuple[Tensor, ...] = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     for i, state in enumerate(states):
         if not isinstance(state, Tensor):
             raise TypeError(f"{name}: hx[{i}] is a {type(state).__name__}; wanted a Tensor")

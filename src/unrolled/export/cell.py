@@ -58,8 +58,8 @@ def write(
 def _trace(cell: Cell) -> GraphModule:
     # Odd sizes, so that none of them is taken for a count.
     projections = cell.gates * (1 if cell.recurrent == "none" else 2)
-    given = [torch.rand(5, 7) for _ in range(projections + cell.states)]
-    given += [torch.rand(7) for _ in cell.vectors]
+    given = [torch.ones(5, 7) for _ in range(projections + cell.states)]
+    given += [torch.ones(7) for _ in cell.vectors]
 
     def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
         rest = iter(tensors)

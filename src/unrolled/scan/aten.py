@@ -31,8 +31,8 @@ def refuses(call: Call) -> str | None:
         return "PyTorch's kernels read features, not the indices of a Batch"
     if call.reset is not None:
         return "PyTorch's kernels know no reset"
-    if call.input.numel() == 0 or stack.input_size == 0:
-        return "PyTorch's kernels refuse an input with no elements"
+    if call.input.numel() == 0 or stack.input_size == 0 or stack.hidden_size == 0:
+        return "PyTorch's kernels refuse an input with no elements and a layer with no units"
     if without_rule := transforms.active() & {"vmap", "jvp", "forward"}:
         return f"PyTorch's kernels have no rule for {', '.join(sorted(without_rule))}"
     return None

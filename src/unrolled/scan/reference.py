@@ -41,7 +41,7 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 def _along_time(
     cell: Cell, x: Tensor, weights: Weights, initial: tuple[Tensor, ...], call: Call, reverse: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    projected = project(x, weights).unflatten(-1, (cell.gates, -1))
+    projected = _by_gate(cell, project(x, weights))
     begins, valid = _boundaries(call, reverse)
     steps = range(x.shape[1])
     states, outputs = initial, []
@@ -76,16 +76,21 @@ def step(cell: Cell, projected: Tensor, states: tuple[Tensor, ...], weights: Wei
     h, r = states[0], None
     if weights.hh is not None:
         if cell.recurrent == "dense":
-            r = linear(h, weights.hh, weights.b_hh).unflatten(-1, (cell.gates, -1))
+            r = _by_gate(cell, linear(h, weights.hh, weights.b_hh))
         else:
-            r = h[:, None] * weights.hh.unflatten(0, (cell.gates, -1))
+            r = h[:, None] * _by_gate(cell, weights.hh)
             if weights.b_hh is not None:
-                r = r + weights.b_hh.unflatten(0, (cell.gates, -1))
+                r = r + _by_gate(cell, weights.b_hh)
         r = r.unbind(1)
     following = cell(projected.unbind(1), r, states, weights.vectors)
     if weights.hr is not None:
         following = (linear(following[0], weights.hr), *following[1:])
     return following
+
+
+def _by_gate(cell: Cell, rows: Tensor) -> Tensor:
+    """(…, gates * hidden) as (…, gates, hidden); there may be no units."""
+    return rows.unflatten(-1, (cell.gates, rows.shape[-1] // cell.gates))
 
 
 def _boundaries(call: Call, reverse: bool) -> tuple[Tensor | None, Tensor | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ def validate(
     training: bool,
 ) -> tuple[Call, bool]:
     """The call in the engines' layout, batch first, and whether the input came without a batch axis."""
+    if len(parameters) != len(stack.shapes):
+        raise Error(f"{stack}: got {len(parameters)} parameters; wanted {', '.join(stack.shapes)}")
     batched = _check_input(stack, input, parameters[0], batch_first)
     if not batched:
         input = input[None]
@@ -34,7 +37,7 @@ def validate(
     states = _states(stack, state, parameters[0].dtype, input, batch, batched)
     checked = None if lengths is None else _lengths(stack, lengths, batch, time, batched)
     if reset is not None:
-        reset = _reset(stack, reset, batch, time, batched, batch_first).to(input.device)
+        reset = _reset(stack, reset, input, batched, batch_first).to(input.device)
     return Call(stack, input, tuple(parameters), states, checked, reset, training), not batched
 
 
@@ -80,6 +83,9 @@ def _states(
         if input.is_floating_point():
             dtype = input.dtype
         return tuple(torch.zeros(slots, batch, n, dtype=dtype, device=input.device) for n in sizes)
+    if not isinstance(state, (Tensor, Sequence)) or isinstance(state, str):
+        wanted = "a Tensor" if count == 1 else f"a tuple of {count} Tensors"
+        raise TypeError(f"{stack}: state is a {type(state).__name__}; wanted {wanted}")
     states = (state,) if isinstance(state, Tensor) else tuple(state)
     if len(states) != count or isinstance(state, Tensor) != (count == 1):
         got = "a Tensor" if isinstance(state, Tensor) else f"{type(state).__name__} of {len(states)}"
@@ -106,15 +112,19 @@ def _lengths(
     if not batched:
         raise Error(f"{stack}: lengths were given for an input without a batch axis; cut the input instead")
     if not isinstance(lengths, Tensor):
-        if not all(isinstance(n, int) for n in lengths):
-            raise TypeError(f"{stack}: lengths {list(lengths)!r}; wanted whole numbers")
-        lengths = torch.tensor(list(lengths), dtype=torch.int64)
+        if not isinstance(lengths, Iterable) or not all(
+            isinstance(n, Integral) and not isinstance(n, bool) for n in lengths
+        ):
+            raise TypeError(f"{stack}: lengths are {lengths!r}; wanted whole numbers, one for each row")
+        lengths = torch.tensor([int(n) for n in lengths], dtype=torch.int64)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"{stack}: lengths are {lengths.dtype}; wanted whole numbers (int64)")
     if tuple(lengths.shape) != (batch,):
         raise Error(
             f"{stack}: lengths have shape {tuple(lengths.shape)}; wanted ({batch},), one for each row"
         )
+    if lengths.is_meta:
+        raise Error(f"{stack}: lengths are on meta, which holds no numbers; wanted them on the CPU")
     lengths = lengths.to("cpu", torch.int64)
     # In a graph the values are not there yet: its operator checks them when it runs. Under torch.func
     # they may be many at once.
@@ -134,10 +144,11 @@ def check_lengths(stack: Stack, lengths: Tensor, time: int) -> Tensor | None:
     return lengths
 
 
-def _reset(stack: Stack, reset: Tensor, batch: int, time: int, batched: bool, batch_first: bool) -> Tensor:
+def _reset(stack: Stack, reset: Tensor, input: Tensor, batched: bool, batch_first: bool) -> Tensor:
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
         got = reset.dtype if isinstance(reset, Tensor) else type(reset).__name__
         raise TypeError(f"{stack}: reset is {got}; wanted a bool Tensor, True where a sequence begins")
+    batch, time = input.shape[:2]
     if not batched:
         wanted, axes = (time,), "(time,)"
     elif batch_first:
@@ -146,6 +157,8 @@ def _reset(stack: Stack, reset: Tensor, batch: int, time: int, batched: bool, ba
         wanted, axes = (time, batch), "(time, batch)"
     if tuple(reset.shape) != wanted:
         raise Error(f"{stack}: reset has shape {tuple(reset.shape)}; wanted {wanted}, axes {axes}")
+    if reset.is_meta and not input.is_meta:
+        raise Error(f"{stack}: reset is on meta and the input on {input.device}; move one")
     if not batched:
         return reset[None]
     return reset if batch_first else reset.transpose(0, 1)

@@ -58,6 +58,8 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 def _refuses_cell(stack: Stack) -> str | None:
+    if not stack.hidden_size:
+        return "the layer has no units"
     if stack.cell.states > _MOST_STATES:
         return f"the cell {stack.cell.name} has more than {_MOST_STATES} states"
     try:
@@ -88,6 +90,8 @@ def _refuses_tensors(call: Call) -> str | None:
         return "it cannot be traced by a compiler"
     if transforms.functional():
         return "it has no rule for functorch (vmap, grad, jvp)"
+    if torch._C._get_tracing_state():
+        return "torch.jit.trace cannot record its kernels"
     if torch.is_autocast_enabled("cpu"):
         return "it does not run under autocast"
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +84,8 @@ class Rows(NamedTuple):
 def split(batch: int, groups: int, lengths: np.ndarray | None, time: int, reverse: bool) -> list[Rows]:
     """The batch in groups of rows of about the same work."""
     if lengths is None:
-        edges = [batch * g // groups for g in range(groups + 1)]
-        parts = [np.arange(a, b, dtype=np.int64) for a, b in pairwise(edges)]
+        # The larger ones first, as when rows are dealt by length: `shares` deals to the same memory.
+        parts = np.array_split(np.arange(batch, dtype=np.int64), groups)
         return [Rows.of(p, None, time, reverse) for p in parts]
     order = np.argsort(-lengths, kind="stable").astype(np.int64)
     parts = [np.ascontiguousarray(order[g::groups]) for g in range(groups)]
@@ -206,7 +205,7 @@ class Layer:
     ) -> None:
         self.geometry, self.lengths = geometry, lengths
         directions = geometry.stack.directions
-        apart, together = _division(geometry, workers)
+        apart, together = _division(geometry, workers, training)
         self.directions: list[list[Group]] = []
         for direction in range(directions):
             parts = split(geometry.batch, apart, None, geometry.time, direction == 1)
@@ -232,18 +231,21 @@ def assign(blocks: Sequence[int], together: int, workers: int) -> list[list[tupl
     return jobs
 
 
-def _division(geometry: Geometry, workers: int) -> tuple[int, int]:
+def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, int]:
     """(groups a direction, workers a group): rows apart while the weights stay in a core's cache and
     there are rows enough; else all rows together, and each worker has some of the units."""
-    stack, batch = geometry.stack, geometry.batch
-    if stack.directions == 2 and workers % 2 == 0:
-        workers //= 2
-    if workers == 1:
-        return 1, 1
+    stack, batch, threads = geometry.stack, geometry.batch, workers
+    if training:
+        # A weight's gradient is a sum over the groups. So their number hangs on no one's being busy; and
+        # not on the number of threads either, for those who ask for determinism.
+        most = 1 if torch.are_deterministic_algorithms_enabled() else torch.get_num_threads()
+        threads = min(most, batch * stack.hidden_size)
+    if stack.directions == 2:
+        workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
     weights = 4 * geometry.shape.r_columns * stack.hidden_size * stack.output_size
-    rows = 4 * workers if weights > 1 << 14 else workers
-    if batch >= rows and weights < geometry.shape.machine.l2 * 3 // 4:
-        return workers, 1
+    rows = 4 * threads if weights > 1 << 14 else threads
+    if threads > 1 and batch >= rows and weights < geometry.shape.machine.l2 * 3 // 4:
+        return threads, 1
     return 1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1
 
 

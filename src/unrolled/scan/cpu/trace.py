@@ -157,9 +157,11 @@ class _Recorder(TorchDispatchMode):
 
 def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]:
     recorder = _Recorder()
+    # The program's own random numbers must not hang on whether a cell was met before.
+    generator = torch.Generator().manual_seed(0)
 
     def leaf(kind: str, index: int) -> Tensor:
-        made = torch.rand(_SHAPE, dtype=torch.float32).add_(0.5).requires_grad_()
+        made = torch.rand(_SHAPE, dtype=torch.float32, generator=generator).add_(0.5).requires_grad_()
         return recorder.name(made, Node(kind, (index,)))
 
     x = tuple(leaf("x", g) for g in range(cell.gates))
