@@ -155,3 +155,12 @@ def test_tiny_shakespeare_is_learnt_from_the_real_file(data, tmp_path):
     options = Options(hidden_size=64, embedding_size=32)
     result = train_language(text, tmp_path, Plan(steps=250, learning_rate=0.01), options)
     assert result.best < 2.1
+
+
+def test_the_score_of_the_last_step_is_that_of_the_model_saved(tmp_path):
+    result = train_language(TEXT, tmp_path, Plan(steps=40, validations=4), OPTIONS)
+    model = ur.LanguageModel.load(tmp_path)
+    kept = max(2, round(len(TEXT) * 0.1))
+    with ur.engine("reference"):
+        score = nats_per_symbol(model, model.vocabulary.encode(TEXT[-kept:]))
+    assert score == pytest.approx(result.best, rel=1e-4)

@@ -103,6 +103,16 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path, whole, spoil):
     assert "going on from the one before it, step 48" in said[0]
 
 
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_whole_one(tmp_path, whole):
+    with pytest.raises(KilledError):
+        train(tmp_path, 50)
+    damage(tmp_path / checkpoint.NAME, -5)
+    with pytest.raises(KilledError):
+        train(tmp_path, 49, resume=True)  # writes a checkpoint of its own before step 49
+    (tmp_path / checkpoint.NAME).write_bytes(b"torn")
+    assert train(tmp_path, resume=True) == whole
+
+
 def test_there_must_be_a_run_to_resume(tmp_path):
     with pytest.raises(ur.Error, match="no checkpoint to resume from"):
         train(tmp_path, resume=True)

@@ -19,7 +19,7 @@ from .run import Result
 def table(result: Result) -> str:
     """The machine, a line a row (microseconds, ratios, fraction of the peak), summaries (Markdown)."""
     lines = [
-        f"{_cpu()}, {result.threads} threads, float32; unrolled {__version__}, "
+        f"{cpu()}, {result.threads} threads, float32; unrolled {__version__}, "
         + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         f"Peak: {result.peak / 1e9:.0f} GFLOP/s in registers; copying: {result.bandwidth / 1e9:.1f} GB/s.",
     ]
@@ -66,7 +66,7 @@ def _mean_and_worst(ratios: Sequence[float]) -> str:
     return f"{float(np.exp(np.mean(np.log(ratios)))):.2f} × (worst {min(ratios):.2f})"
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """The processor's name, as the system tells it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -79,7 +79,7 @@ def _cpu() -> str:
 def data(result: Result) -> dict[str, Any]:
     """The same for a program: the machine, every row's medians in seconds, every figure."""
     return {
-        "machine": {"cpu": _cpu(), "system": platform.system(), "python": platform.python_version()},
+        "machine": {"cpu": cpu(), "system": platform.system(), "python": platform.python_version()},
         "versions": {"unrolled": __version__, "torch": torch.__version__, **result.versions},
         "threads": result.threads,
         "peak_flops": result.peak,

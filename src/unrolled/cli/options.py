@@ -25,6 +25,16 @@ Hidden = Annotated[int | None, typer.Option(help="Hidden units of each layer; ch
 Layers = Annotated[int | None, typer.Option(help="Recurrent layers, one on another.")]
 Dropout = Annotated[float | None, typer.Option(help="Between layers and before the head.")]
 Embedding = Annotated[int | None, typer.Option(help="Width of the learned embedding; 0: one-hot.")]
+Input = Annotated[
+    str | None,
+    typer.Option(
+        help="What is read of a symbol: one-hot, embedding, frozen, tuned (word vectors); joined by +.",
+        show_default=False,
+    ),
+]
+Vectors = Annotated[
+    Path | None, typer.Option(help="Word vectors for frozen and tuned: word2vec, GloVe or fastText text.")
+]
 Residual = Annotated[bool, typer.Option("--residual", help="Add each layer's input to its output.")]
 Norm = Annotated[bool, typer.Option("--layer-norm", help="Normalise each layer's output.")]
 Projection = Annotated[int | None, typer.Option(help="Project each layer's output to this width.")]

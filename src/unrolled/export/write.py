@@ -125,10 +125,16 @@ def _state_names(count: int) -> list[str]:
 
 
 def _embedded(graph: Graph, model: LanguageModel, indices: str) -> str:
+    parts: list[str] = []
+    if "one-hot" in model.kinds:
+        size = graph.constant(np.array(len(model.vocabulary)))
+        ends = graph.constant(np.array([0, 1], dtype=np.float32))
+        parts.append(graph.op("OneHot", indices, size, ends, axis=-1))
     if model.embedding is not None:
-        return graph.op("Gather", graph.constant(model.embedding.weight, "embedding"), indices)
-    size = graph.constant(np.array(len(model.vocabulary)))
-    return graph.op("OneHot", indices, size, graph.constant(np.array([0, 1], dtype=np.float32)), axis=-1)
+        parts.append(graph.op("Gather", graph.constant(model.embedding.weight, "embedding"), indices))
+    if model.vectors is not None:
+        parts.append(graph.op("Gather", graph.constant(model.vectors, "vectors"), indices))
+    return parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=-1)
 
 
 def _layers(graph: Graph, layer: _Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:

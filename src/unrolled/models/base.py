@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,10 @@ from ..layers import Recurrent
 from ..text import Batch, Vocabulary
 from . import folder
 from .deep import DEFAULTS, DeepRecurrent, Dropout, Extras, checked
+from .inputs import kinds_of, looked_up
+
+if TYPE_CHECKING:
+    from ..vectors import WordVectors
 
 _SIZES = {"hidden_size": 1, "num_layers": 1, "embedding_size": 0}
 """The sizes of a config with the least that each may be."""
@@ -51,12 +55,14 @@ class Model(nn.Module):
         if embedding_size < 0:
             raise Error(f"{name}: embedding_size is {embedding_size}; wanted 0 (one-hot) or more")
         options = checked(name, extras)
-        if not embedding_size and (options["word_dropout"] or options["input_dropout"]):
+        kinds = kinds_of(name, options["input"], embedding_size, options["vectors_size"])
+        if kinds == ("one-hot",) and (options["word_dropout"] or options["input_dropout"]):
             raise Error(
                 f"{name}: word_dropout and input_dropout are of the embedding; "
                 f"give an embedding_size, or leave them out"
             )
         super().__init__()
+        self.kinds = kinds
         self.vocabulary = vocabulary
         self.config: dict[str, Any] = {
             "cell": cell,
@@ -65,11 +71,19 @@ class Model(nn.Module):
             "dropout": dropout,
             "embedding_size": embedding_size,
             **options,
+            "input": "+".join(kinds),
         }
         size = len(vocabulary)
         self.embedding = nn.Embedding(size, embedding_size) if embedding_size else None
+        self.vectors: Tensor | None
+        vectors = torch.zeros(size, options["vectors_size"])
+        if "tuned" in kinds:
+            self.vectors = nn.Parameter(vectors)
+        else:  # a buffer is saved with the model and never trained
+            self.register_buffer("vectors", vectors if "frozen" in kinds else None)
         self.input_dropout = Dropout(options["input_dropout"], options["variational"])
-        width = (embedding_size or size) + features
+        width = embedding_size + options["vectors_size"] + features
+        width += size if "one-hot" in kinds else 0
         self.layers = _layers(CELLS[cell], width, hidden_size, num_layers, dropout, bidirectional, options)
         self.dropout = Dropout(dropout, options["variational"])
         self.width = (options["proj_size"] or hidden_size) * (2 if bidirectional else 1)
@@ -82,20 +96,41 @@ class Model(nn.Module):
 
     def hidden(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
         """The last layer's output (batch, time, hidden * directions), and the state at each row's end."""
-        if self.embedding is None:
+        if self.kinds == ("one-hot",):
             return self.layers(batch, state)
         lengths = None if batch.full else batch.lengths
         return self.layers(self.embedded(batch), state, lengths=lengths)
 
     def embedded(self, batch: Batch) -> Tensor:
-        """Each symbol's embedding (batch, time, embedding), in training with dropout."""
-        if self.embedding is None:
-            raise Error(f"{type(self).__name__}: the model has no embedding; it reads one-hot symbols")
-        embedded = self.input_dropout(self.embedding(batch.indices))
+        """What the layers read of each symbol (batch, time, feature), in training with dropout."""
+        parts: list[Tensor] = []
+        if "one-hot" in self.kinds:
+            parts.append(batch.one_hot().to(next(self.parameters()).dtype))
+        if self.embedding is not None:
+            parts.append(self.embedding(batch.indices))
+        if self.vectors is not None:
+            parts.append(functional.embedding(batch.indices, self.vectors))
+        embedded = self.input_dropout(parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))
         part = self.config["word_dropout"]
         if part and self.training:
             embedded = functional.dropout(torch.ones_like(embedded[..., :1]), part) * embedded
         return embedded
+
+    @torch.no_grad()
+    def set_vectors(self, table: WordVectors) -> int:
+        """Takes its word vectors from a table; returns how many of the vocabulary's words are in it.
+
+        A word that is not in the table is looked up in lower case; one that is not there either has a
+        vector of zeros, which a tuned model trains on. Raises Error if the model reads none so wide.
+        """
+        rows, found = looked_up(self.vocabulary.symbols, table)
+        if self.vectors is None or self.vectors.shape != rows.shape:
+            got = None if self.vectors is None else self.vectors.shape[1]
+            raise Error(
+                f"the model's word vectors are {got} wide; wanted {table.dimension}, as the table's"
+            )
+        self.vectors.copy_(rows)
+        return found
 
     def save(self, path: str | Path, summary: dict[str, Any] | None = None) -> None:
         """Writes the model's folder: config.json, model.safetensors, summary.json (see models.folder)."""

@@ -19,6 +19,9 @@ from ..text import Batch
 class Extras(TypedDict, total=False):
     """The options of a model beyond its sizes.
 
+    input: what is read of a symbol: "one-hot", "embedding", "frozen" or "tuned" word vectors, or some of
+        them joined by "+"; empty: an embedding, or one-hot where embedding_size is 0.
+    vectors_size: how wide the word vectors are.
     residual: add a layer's input to its output, where the two are equally wide (He et al. 2015).
     layer_norm: normalise each layer's output (Ba et al. 2016).
     proj_size: project each layer's output to this width (cells that do not read their own output).
@@ -29,6 +32,8 @@ class Extras(TypedDict, total=False):
         (DropConnect, Merity et al. 2017).
     """
 
+    input: str
+    vectors_size: int
     residual: bool
     layer_norm: bool
     proj_size: int
@@ -39,6 +44,8 @@ class Extras(TypedDict, total=False):
 
 
 DEFAULTS: dict[str, Any] = {
+    "input": "",
+    "vectors_size": 0,
     "residual": False,
     "layer_norm": False,
     "proj_size": 0,
@@ -56,12 +63,17 @@ def checked(name: str, extras: Extras) -> dict[str, Any]:
         default = DEFAULTS.get(key)
         if default is None:
             raise Error(f"{name}: there is no option {key!r}; wanted one of {', '.join(DEFAULTS)}")
-        if isinstance(default, bool):
+        if isinstance(default, str):
+            if not isinstance(value, str):
+                raise Error(f"{name}: {key} is {value!r}; wanted a word")
+        elif isinstance(default, bool):
             if not isinstance(value, bool):
                 raise Error(f"{name}: {key} is {value!r}; wanted True or False")
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Error(f"{name}: {key} is {value!r}; wanted a number")
-        elif key != "proj_size" and not 0 <= value < 1:
+        elif key == "vectors_size" and (value < 0 or value != int(value)):
+            raise Error(f"{name}: {key} is {value!r}; wanted a whole number from 0")
+        elif key not in ("proj_size", "vectors_size") and not 0 <= value < 1:
             raise Error(f"{name}: {key} is {value!r}; wanted a probability from 0 to below 1")
     return values
 

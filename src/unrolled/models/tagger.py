@@ -60,7 +60,7 @@ class Tagger(Model):
             raise Error(f"Tagger: tags are {list(tags)}; wanted at least two different ones")
         if not isinstance(character_size, int) or isinstance(character_size, bool) or character_size < 1:
             raise Error(f"Tagger: character_size is {character_size!r}; wanted at least 1")
-        if not embedding_size:
+        if not embedding_size and not extras.get("vectors_size"):
             raise Error("Tagger: embedding_size is 0; wanted a width for the words")
         super().__init__(
             vocabulary,

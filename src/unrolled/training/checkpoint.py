@@ -34,6 +34,11 @@ def write(folder: Path, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) 
     files.write(folder, {NAME: content})
 
 
+def drop_newest(folder: Path) -> None:
+    """Removes the newest checkpoint, found damaged: it must not become the previous one."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], str | None]:
     """The newest whole checkpoint: its tensors, its data, and what was wrong with a newer one, or None.
 

@@ -109,7 +109,7 @@ def _parameters(distinct: int, options: ModelOptions) -> int:
     """Those of the layers and the head, whose number says how long a step takes."""
     with torch.device("meta"):
         model = LanguageModel(Vocabulary(map(chr, range(1, distinct + 1))), **options.model())
-    return sum(p.numel() for n, p in model.named_parameters() if not n.startswith("embedding"))
+    return sum(p.numel() for n, p in model.named_parameters() if not n.startswith(("embedding", "vectors")))
 
 
 def _language_speed(distinct: int, options: Options) -> tuple[float, int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import increment_version
 
 from ..errors import Error
 from . import checkpoint, curves
@@ -156,6 +157,8 @@ class _Run:
                 f"try a smaller learning rate than {self.plan.learning_rate}"
             )
         self.optimizer.step()
+        # The fused optimizer does not count what it writes, and engines keep what they made of weights.
+        increment_version(list(self.parameters.values()))
         counts.step += 1
         counts.symbols += symbols
         counts.losses.append(counts.last_loss)
@@ -256,6 +259,8 @@ class _Run:
                 )
         self.counts = _Counts(**data["counts"])
         if problem is not None:
+            if self.group.leads:
+                checkpoint.drop_newest(self.folder)
             say(f"{problem}; going on from the one before it, step {self.counts.step}")
         with torch.no_grad():
             for name, parameter in self.parameters.items():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,16 +20,25 @@ from .loop import fit
 from .parallel import Group, joined
 from .plan import Plan, Progress, Result, Task
 
+if TYPE_CHECKING:
+    from ..vectors import WordVectors
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """The model's options and how it is fed, for every task; batch: rows read side by side."""
+    """The model's options and how it is fed, for every task.
+
+    input: what is read of a symbol, as in models.deep; vectors: a file of word vectors for it.
+    batch: rows read side by side.
+    """
 
     cell: str = "lstm"
     hidden_size: int = 256
     num_layers: int = 1
     dropout: float = 0.2
     embedding_size: int = 64
+    input: str = ""
+    vectors: str = ""
     residual: bool = False
     layer_norm: bool = False
     proj_size: int = 0
@@ -42,10 +52,21 @@ class ModelOptions:
 
     def model(self) -> dict[str, Any]:
         """The arguments that every model takes."""
-        return {f: getattr(self, f) for f in ModelOptions.__dataclass_fields__ if f not in _FEEDING}
+        given = {f: getattr(self, f) for f in ModelOptions.__dataclass_fields__ if f not in _FEEDING}
+        if self.input and "embedding" not in self.input.split("+"):
+            given["embedding_size"] = 0
+        return given | {"vectors_size": word_vectors(self.vectors).dimension if self.vectors else 0}
 
 
-_FEEDING = ("batch", "seed", "device")
+_FEEDING = ("batch", "seed", "device", "vectors")
+
+
+@lru_cache(maxsize=1)
+def word_vectors(path: str) -> WordVectors:
+    """The table in a file of word vectors; raises Error if it is not one."""
+    from ..vectors import read
+
+    return read(path)
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,13 @@ def train(
     torch.manual_seed(options.seed)
     with joined() as group:
         task = make(group)
+        if options.vectors:
+            table = word_vectors(options.vectors)
+            found, size = task.model.set_vectors(table), len(task.model.vocabulary)
+            listener.say(
+                f"{found:,} of {size:,} words have a vector in {options.vectors}; the others, zeros"
+            )
+            data = fingerprint(data, hashlib.sha256(table.matrix.tobytes()).hexdigest(), *table.words)
         if group.leads:
             _prepare(out, overwrite, resume)
         listener.prepared(task.model)

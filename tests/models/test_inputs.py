@@ -1,0 +1,102 @@
+"""One-hot, learned embeddings and word vectors, alone and side by side."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+import unrolled as ur
+from unrolled.models.tagger import Tagger
+from unrolled.vectors import WordVectors
+
+pytestmark = pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
+WORDS = ur.Vocabulary(["the", "Fox", "jumps", "<unknown>"], unit="word", unknown="<unknown>")
+TABLE = WordVectors(["fox", "the", "dog"], np.arange(6, dtype=np.float32).reshape(3, 2))
+FOUND = torch.tensor([[2.0, 3.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+"""A row for each word of WORDS: `Fox` is found in lower case, `jumps` not at all."""
+
+
+def language(input, **options):
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 3 if "embedding" in input else 0, "hidden_size": 5, **options}
+    if "frozen" in input or "tuned" in input:
+        sizes.setdefault("vectors_size", 2)
+    return ur.LanguageModel(WORDS, input=input, **sizes)
+
+
+@pytest.mark.parametrize(
+    "input", ["embedding", "frozen", "tuned", "one-hot+embedding", "one-hot+tuned", "embedding+frozen"]
+)
+def test_what_is_read_is_the_parts_side_by_side(input, tmp_path):
+    model = language(input)
+    parts = [one_hot(torch.arange(4), 4).float()] if "one-hot" in input else []
+    parts += [model.embedding.weight] if model.embedding is not None else []
+    if "frozen" in input or "tuned" in input:
+        assert model.set_vectors(TABLE) == 2
+        parts.append(FOUND)
+    indices = torch.tensor([[0, 1, 2], [3, 1, 0]])
+    table = torch.cat(parts, -1)
+    wanted, _ = model.layers(table[indices])
+    logits, _ = model(indices)
+    torch.testing.assert_close(logits, model.head(wanted))
+    model.save(tmp_path)
+    loaded = ur.LanguageModel.load(tmp_path)
+    torch.testing.assert_close(loaded(indices)[0], logits, rtol=0, atol=0)
+
+
+def test_one_hot_beside_nothing_is_never_built():
+    model = language("one-hot")
+    assert model.vectors is None
+    indices = torch.tensor([[0, 2]])
+    torch.testing.assert_close(
+        model.layers(one_hot(indices, 4).float())[0], model.hidden(ur.Batch(indices, None, WORDS))[0]
+    )
+
+
+@pytest.mark.parametrize(("input", "trained"), [("frozen", False), ("tuned", True)])
+def test_frozen_vectors_stay_and_tuned_ones_move(input, trained):
+    model = language(input)
+    model.set_vectors(TABLE)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    model(torch.tensor([[0, 1, 2]]))[0].square().sum().backward()
+    optimizer.step()
+    assert torch.equal(model.vectors, FOUND) != trained
+    assert ("vectors" in dict(model.named_parameters())) == trained
+
+
+def test_a_classifier_and_a_tagger_read_them_too():
+    sizes = {"hidden_size": 4, "embedding_size": 3, "input": "embedding+frozen", "vectors_size": 2}
+    classifier = ur.Classifier(WORDS, ["a", "b"], **sizes)
+    tagger = Tagger(WORDS, ur.Vocabulary("abc", unknown="?"), ["A", "B"], character_size=2, **sizes)
+    for model in (classifier, tagger):
+        model.set_vectors(TABLE)
+        assert torch.equal(model.vectors, FOUND)
+    before = classifier.probabilities(["the Fox jumps"])
+    classifier.vectors.add_(1)
+    assert not torch.allclose(before, classifier.probabilities(["the Fox jumps"]))
+    assert tagger.predict([["the", "Fox"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input": "glove"}, "input is 'glove'; wanted one-hot, embedding, frozen, tuned, or some joined"),
+        ({"input": "tuned+tuned"}, "wanted one-hot"),
+        ({"input": "frozen+tuned", "vectors_size": 2}, "either frozen or tuned"),
+        ({"input": "frozen", "vectors_size": 0}, "need a file of word vectors"),
+        ({"input": "one-hot", "vectors_size": 2}, "only they read one"),
+        ({"input": "one-hot", "embedding_size": 2}, "only an embedding has one"),
+        ({"input": "embedding", "embedding_size": 0}, "an embedding needs a size"),
+        ({"input": "tuned", "vectors_size": -1}, "vectors_size is -1; wanted a whole number"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    with pytest.raises(ur.Error, match=message):
+        language(**options)
+
+
+def test_a_table_of_another_width_is_refused():
+    with pytest.raises(ur.Error, match="are 3 wide; wanted 2"):
+        language("frozen", vectors_size=3).set_vectors(TABLE)
+    with pytest.raises(ur.Error, match="are None wide"):
+        language("embedding").set_vectors(TABLE)
