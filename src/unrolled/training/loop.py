@@ -149,7 +149,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters.values(), self.plan.clip)
-        counts.last_loss = float(loss.detach())
+        counts.last_loss = self.group.mean(float(loss.detach()))
         if not math.isfinite(counts.last_loss):
             kept = "" if counts.best is None else f"; the best model so far ({counts.best:.4f}) is saved"
             raise Error(

@@ -43,6 +43,14 @@ class Group:
         dist.broadcast(tensor, 0)
         return tensor.tolist()
 
+    def mean(self, value: float) -> float:
+        """The mean of the processes' values, on all."""
+        if self.size == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(total)
+        return float(total) / self.size
+
     def gather(self, value: Any) -> list[Any]:
         """The value of every process, in order, on the leading one; an empty list on the others."""
         if self.size == 1:
