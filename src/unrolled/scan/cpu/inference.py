@@ -59,13 +59,16 @@ def layer_forward(
             layer = Layer(geometry, count, False, indexed, lengths is not None)
         if lengths is not None:
             layer.shares(lengths)
+        held: list[Any] = []  # the kernel has addresses only: what lies there must outlive its run
         for direction, groups in enumerate(layer.directions):
             packed = packed_weights(call, kernel, weights[direction], indexed)
             tensors = tensors_of(call, index, direction, x, out, finals)
+            held += (packed, tensors)
             names, values = fields_of(packed, tensors, direction == 1)
             for group in groups:
                 group.block[names] = values
         pool.run(kernel.address, layer.jobs)
+        held.clear()
         _give(key, layer)
     return out
 
