@@ -1,7 +1,5 @@
 """The page in a real browser: the system's Chromium, driven by playwright."""
 
-import shutil
-
 import pytest
 import torch
 
@@ -9,22 +7,7 @@ import unrolled as ur
 from unrolled import see
 from unrolled.models import LanguageModel
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TEXT = "hello, (hollow)\n“hole” low lee\n</script> 가"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Server:
     """`unrolled serve` and what it said."""
 
     def __init__(self, folder, *arguments, environment=None):
-        command = [sys.executable, "-m", "unrolled", "serve", *map(str, arguments), "--port", "0"]
+        command = [sys.executable, "-m", "unrolled", "serve", "--port", "0", *map(str, arguments)]
         package = str(Path(ur.__file__).parents[1])
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": package, **(environment or {})}
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
@@ -118,6 +118,12 @@ def folders(tmp_path_factory):
     words = ur.Vocabulary(["the", "fox", "�"], unknown="�")
     ur.Tagger(words, vocabulary, ["NOUN", "DET", "VERB"], hidden_size=8).save(place / "tags")
     return [place / name for name in ("gru", "lstm", "moods", "tags")]
+
+
+@pytest.fixture(scope="session")
+def gru(folders):
+    """The first of the models."""
+    return ur.LanguageModel.load(folders[0])
 
 
 @pytest.fixture

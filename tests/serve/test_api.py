@@ -29,11 +29,6 @@ def close(given, wanted):
         assert value == pytest.approx(wanted[symbol], rel=1e-4)
 
 
-@pytest.fixture(scope="module")
-def gru(folders):
-    return ur.LanguageModel.load(folders[0])
-
-
 def test_prediction_is_the_models(server, gru):
     texts = ["The", "q", "A longer one. " * 30]
     answer = server.post("/v1/predict", {"texts": texts, "top": 3})
@@ -94,6 +89,26 @@ def test_a_step_shows_the_hidden_state(server, gru):
         assert found["next"] == {}
         assert found["index"] == gru.vocabulary.index("abc"[t])
         assert found["hidden"] == pytest.approx(hidden[0, t].tolist(), rel=1e-4, abs=1e-6)
+
+
+def test_a_step_shows_every_state_and_gate(server, folders):
+    model = ur.LanguageModel.load(folders[1])
+    id = server.open(model="lstm")
+    seen = [
+        found
+        for text in ("한글 a", "b")
+        for found in server.step(id, text, model="lstm", see=True)["predictions"]
+    ]
+    for index, layer in enumerate(ur.see.record(model, "한글 ab").layers):
+        for kind in ("states", "gates"):
+            wanted = getattr(layer, kind)
+            assert list(seen[0]["layers"][index][kind]) == list(wanted)
+            for name, track in wanted.items():
+                for t, found in enumerate(seen):
+                    assert found["layers"][index][kind][name] == pytest.approx(
+                        track[t].tolist(), rel=1e-3, abs=1e-4
+                    )
+    assert "256" in server.post(f"/v1/sessions/{id}/step", {"text": "a" * 257, "see": True}, 422)["error"]
 
 
 def test_sessions_are_opened_told_of_and_ended(server):

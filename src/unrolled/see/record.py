@@ -104,7 +104,7 @@ def _text(model: Model, text: str) -> Recording:
         with watch() as watched:
             hidden, _ = model.hidden(batch)
         symbols, numbers = symbols_of(model, text), tuple(batch.indices[0].tolist())
-        recording = Recording(symbols, _plain(hidden[0]), _layers(watched, 0), numbers)
+        recording = Recording(symbols, _plain(hidden[0]), layers_of(watched, 0), numbers)
         if isinstance(model, LanguageModel):
             predicted = model.head(hidden[0]).float().softmax(-1).cpu()
             return replace(recording, probabilities=predicted, vocabulary=model.vocabulary.symbols)
@@ -181,7 +181,7 @@ def _tensor(layer: nn.Module, input: Tensor, row: int | None) -> Recording:
         raise Error(f"record: row is {row}; the input holds {len(output)} sequences, numbered from 0")
     if not output.shape[1]:
         raise Error("record: the input has no steps; give at least one")
-    return Recording(tuple(map(str, range(output.shape[1]))), _plain(output[row]), _layers(watched, row))
+    return Recording(tuple(map(str, range(output.shape[1]))), _plain(output[row]), layers_of(watched, row))
 
 
 def _stack(layer: nn.Module) -> tuple[Stack, list[Tensor]]:
@@ -202,7 +202,8 @@ def _stack(layer: nn.Module) -> tuple[Stack, list[Tensor]]:
     return stack, [getattr(layer, name) for name in stack.shapes]
 
 
-def _layers(watched: list[Watched], row: int) -> tuple[Layer, ...]:
+def layers_of(watched: list[Watched], row: int) -> tuple[Layer, ...]:
+    """Every state and gate of one row of the scans that were watched, of which the lengths are left out."""
     layers: list[Layer] = []
     first = 0
     for one in watched:

@@ -53,7 +53,7 @@ class Api:
 
     async def models(self, request: Request) -> Response:
         """What is served, and the limits."""
-        limits = {name: getattr(self.limits, name) for name in ("body", "text", "texts", "length")}
+        limits = {name: getattr(self.limits, name) for name in ("body", "text", "seen", "texts", "length")}
         models = [predictor.describe() for predictor in self.predictors.values()]
         return _json({"models": models, "limits": limits})
 
@@ -111,7 +111,10 @@ class Api:
         """Reads symbols on from a session's state; the prediction after each."""
         id = request.path_params["id"]
         data = fields.parse(request.scope["body"], frozenset({"text", "top", "see", "model"}))
-        text = fields.text(data, "text", self.limits.text)
+        see = fields.flag(data, "see")
+        text = fields.text(
+            data, "text", min(self.limits.seen, self.limits.text) if see else self.limits.text
+        )
         reader = self._reader(self._predictor(data)) if "model" in data or len(self._models) == 1 else None
         if reader is None:
             _, reader = await self._session(id)
@@ -124,7 +127,7 @@ class Api:
                 429, f"{self.limits.waiting} steps of this session wait already", "wait for answers"
             )
         future, tell = promise()
-        row = StepRow(reader, symbols, tell, top, id, fields.flag(data, "see"))
+        row = StepRow(reader, symbols, tell, top, id, see)
         self._steps[id] += 1
         try:
             self.worker.submit(row)

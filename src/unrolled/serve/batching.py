@@ -238,6 +238,9 @@ class Worker:
         reading_rows = [row for row in rows if row.left]
         pieces = [row.symbols[row.at : row.at + chunk] for row in reading_rows]
         results: dict[Row, Any] = {row: [] for row in rows}
+        for row, piece in zip(reading_rows, pieces, strict=True):
+            if isinstance(row, StepRow):
+                row.look(piece)
         if reading_rows:
             reading = reader.read([r.state for r in reading_rows], pieces, [r.each for r in reading_rows])
             top = max(row.top for row in reading_rows)

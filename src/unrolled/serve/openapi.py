@@ -91,7 +91,11 @@ def _sessions(limits: Limits) -> dict[str, Any]:
         ["text"],
         text=_text(limits.text),
         top=_whole(0, None),
-        see={"type": "boolean", "description": "Also the symbol's number and the hidden state."},
+        see={
+            "type": "boolean",
+            "description": "Also the symbol's number, the hidden state, every layer's states and gates, "
+            f"of {limits.seen} symbols at most.",
+        },
         model=_MODEL,
     )
     one = _object(model={"type": "string"}, symbols={"type": "integer"}, bytes={"type": "integer"})

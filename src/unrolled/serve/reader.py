@@ -18,6 +18,9 @@ from torch import Tensor
 
 from ..models import LanguageModel
 from ..models.base import Model
+from ..scan import watch
+from ..see import Layer
+from ..see.record import layers_of
 from ..text import Batch
 from .head import Head
 
@@ -97,6 +100,18 @@ class Reader:
         steps = [length if every else 1 for length, every in zip(lengths, each, strict=True)]
         return Reading(hidden, probabilities, steps, self._pack(state))
 
+    @torch.inference_mode()
+    def tracks(self, state: bytes, piece: np.ndarray) -> list[str]:
+        """Every state and gate of every layer after each symbol of a piece, as JSON, read from a state.
+
+        Computed by the reference loop, for those who look: many times slower than reading.
+        """
+        batch = Batch(torch.from_numpy(piece[None].astype(np.int64)), None, self.vocabulary)
+        with watch() as watched:
+            self.model.hidden(batch, self._unpack([state]))
+        layers = layers_of(watched, 0)
+        return ["[" + ",".join([_layer(layer, t) for layer in layers]) + "]" for t in range(len(piece))]
+
     def _unpack(self, states: Sequence[bytes]) -> Any:
         """Rows of bytes -> what a layer takes: (layers, batch, size) for each state of the cell."""
         zero = bytes(self.state_bytes)
@@ -120,6 +135,21 @@ class Reader:
 def cost(model: Model) -> float:
     """About how many seconds a model reads at one symbol: two operations a weight."""
     return 2 * sum(p.numel() for p in model.layers.parameters()) / _SPEED
+
+
+def _layer(layer: Layer, t: int) -> str:
+    kinds = [
+        f'"{kind}":{{'
+        + ",".join(
+            [
+                f'"{name}":[{",".join([f"{x:.4g}" for x in track[t].tolist()])}]'
+                for name, track in of.items()
+            ]
+        )
+        + "}"
+        for kind, of in (("states", layer.states), ("gates", layer.gates))
+    ]
+    return f'{{"name":"{layer.name}",{",".join(kinds)}}}'
 
 
 def _fingerprint(model: LanguageModel) -> str:

@@ -69,6 +69,7 @@ class StepRow(Row):
         self.id, self.see = id, see
         self.before: Session | None = None
         self._parts: list[str] = []
+        self._tracks: list[str] = []
 
     @property
     def after(self) -> Session:
@@ -80,13 +81,18 @@ class StepRow(Row):
         """Starts, or starts anew, from what the session holds."""
         self.before, self.state, self.at, self._parts = session, session.state, 0, []
 
+    def look(self, piece: np.ndarray) -> None:
+        """Computes what is to be seen of the piece that is read next, if it is asked for."""
+        if self.see:
+            self._tracks = self.reader.tracks(self.state, piece)
+
     def heard(self, told: Told) -> Any:
         """As the base's."""
         names = self.reader.json
         first = self.at - told.count
         for i in range(told.count):
             index = int(self.symbols[first + i])
-            more = told.seen(i, index) if self.see else ""
+            more = told.seen(i, index) + f',"layers":{self._tracks[i]}' if self.see else ""
             self._parts.append(f'{{"symbol":{names[index]},"next":{told.next(i, self.top)}{more}}}')
         return None if self.left else self._parts
 
