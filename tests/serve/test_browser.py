@@ -1,7 +1,6 @@
 """The lab page in a real browser, over a real server: every control, both languages, phone and desktop."""
 
 import re
-import signal
 
 import pytest
 
@@ -29,7 +28,7 @@ def opened(browser):
         if visited:
             page.add_init_script("localStorage.setItem('visited', 'yes')")
         page.goto(url)
-        page.wait_for_function("document.querySelector('#model').options.length > 0")
+        page.wait_for_function("() => document.querySelector('#model').options.length > 0")
         return page
 
     open_page.complaints = complaints
@@ -137,11 +136,11 @@ def test_two_models_side_by_side(opened, server, artifacts):
     assert "All 6 units over time: c" in page.inner_text(".look:nth-child(2)")
     page.screenshot(path=artifacts / "lab-compare.png", full_page=True)
     page.select_option("#other", "moods")
-    page.wait_for_function("document.querySelectorAll('.look:nth-child(2) .next li').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('.look:nth-child(2) .next li').length === 3")
     wanted = server.post("/v1/predict", {"texts": ["aab ba"], "model": "moods"})["predictions"][0]
     assert page.inner_text(".look:nth-child(2) .next li b") == wanted["label"]
     page.select_option("#model", "moods")
-    page.wait_for_function("document.querySelectorAll('.look').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('.look').length === 1")
     assert page.input_value("#other") == ""
     page.select_option("#model", "lstm")
     read(page, "aab ba")
@@ -169,7 +168,7 @@ def test_it_writes_and_stops(opened, server):
     page.fill("#prompt", "a")
     page.fill("#length", "2000")
     page.click("#go")
-    page.wait_for_function("document.querySelector('#written').textContent.length > 20")
+    page.wait_for_function("() => document.querySelector('#written').textContent.length > 20")
     page.click("#stop")
     count = int(told(page, r"(Stopped after|Written:) (\d+)", "#written-said")[2])
     assert count == len(page.text_content("#written")) - 1
@@ -196,7 +195,7 @@ def test_the_first_visit_is_the_lesson(opened, server, artifacts):
     assert not page.is_visible("#lesson")
     assert page.evaluate("document.activeElement.id") == "text"
     page.reload()
-    page.wait_for_function("document.querySelector('#model').options.length > 0")
+    page.wait_for_function("() => document.querySelector('#model').options.length > 0")
     assert not page.is_visible("#lesson")
     page.click("#lesson-open")
     page.click("#lesson-close")
@@ -279,7 +278,7 @@ def test_a_symbol_that_the_model_does_not_know(opened, server):
     page.keyboard.insert_text("가")
     told(page, "The server says: .*가", ".told")
     page.press("#text", "Backspace")
-    page.wait_for_function("document.querySelector('.told').textContent === ''")
+    page.wait_for_function("() => document.querySelector('.told').textContent === ''")
     typed(page, "c")
     [complaint] = opened.complaints  # the browser's own line of the refusal
     assert "422" in complaint
@@ -291,8 +290,7 @@ def test_the_server_goes_and_comes_back(opened, start, folders, tmp_path):
     first = start(folders[0], "--sessions", sessions)
     page = opened(first.url)
     typed(page, "The fox")
-    first.process.send_signal(signal.SIGKILL)
-    first.process.wait()
+    first.kill()
     page.locator("#text").press_sequentially(", a")
     told(page, "The server is gone", "#server")
     second = start(folders[0], "--sessions", sessions, "--port", str(first.port))
