@@ -108,7 +108,8 @@ def test_a_step_shows_every_state_and_gate(server, folders):
                     assert found["layers"][index][kind][name] == pytest.approx(
                         track[t].tolist(), rel=1e-3, abs=1e-4
                     )
-    assert "256" in server.post(f"/v1/sessions/{id}/step", {"text": "a" * 257, "see": True}, 422)["error"]
+    refused = server.post(f"/v1/sessions/{id}/step", {"text": "a" * 257, "see": True}, 422)
+    assert "256" in refused["do"]
 
 
 def test_sessions_are_opened_told_of_and_ended(server):
