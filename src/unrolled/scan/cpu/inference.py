@@ -14,7 +14,7 @@ from ..stack import Call, Weights
 from .fields import FIELDS
 from .layer import Geometry, Layer, memory, place
 from .machine import machine
-from .pack import Packed, pack
+from .pack import Packed, kept, pack
 from .pool import workers
 from .program import Kernel, forward_kernel
 
@@ -117,10 +117,17 @@ def fields_of(packed: Packed, tensors: tuple[Any, ...], reverse: bool) -> tuple[
 
 
 def packed_weights(call: Call, kernel: Kernel, weights: Weights, indexed: bool) -> Packed:
-    """The parameters in panels."""
-    # A fused optimiser's step writes to parameters and their versions do not tell.
-    with torch.no_grad():
-        return pack(call.stack, kernel.shape, weights, indexed)
+    """The parameters in panels, from an earlier call if they have not changed."""
+    own = [t for t in (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr) if t is not None]
+    own += weights.vectors
+    stack = call.stack
+    key = (kernel.shape.machine.width, stack.cell, stack.bias, stack.output_size, weights.ih.shape, indexed)
+
+    def make() -> Packed:
+        with torch.no_grad():
+            return pack(stack, kernel.shape, weights, indexed)
+
+    return kept(key, own, make)
 
 
 def _take(key: Any) -> Layer | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..stack import Stack, Weights
+from .digest import Digest
 from .forward import Shape
 
 
@@ -118,26 +119,34 @@ def unit_vectors(stack: Stack, weights: Weights) -> list[Tensor]:
 
 class _Entry(NamedTuple):
     parameters: tuple[weakref.ref[Tensor], ...]
-    versions: tuple[int, ...]
-    kept: Any
+    digest: Digest
+    kept: Packed
     finalizers: list[Any]
 
 
 _kept: dict[tuple[Any, ...], _Entry] = {}
 
 
-def unchanged(key: tuple[Any, ...], parameters: Sequence[Tensor]) -> Any | None:
-    """What was made of these very parameters under this key, if none has been written to since."""
+def kept(key: tuple[Any, ...], parameters: Sequence[Tensor], make: Callable[[], Packed]) -> Packed:
+    """What was made of these very parameters under this key, if they still hold what they held; else
+    made, and kept until one of them dies."""
+    if not all([p.is_contiguous() for p in parameters]):
+        return make()
+    key += tuple([p.data_ptr() for p in parameters])
     entry = _kept.get(key)
-    if entry is None or entry.versions != tuple([p._version for p in parameters]):
-        return None
-    # An address alone may by now be another tensor's.
-    same = all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
-    return entry.kept if same else None
+    if entry is not None:
+        # An address alone may by now be another tensor's.
+        same = all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
+        if same and entry.digest.holds():
+            return entry.kept
+    # The digest first: what another thread writes meanwhile makes the next call make it again.
+    digest = Digest(parameters)
+    made = make()
+    _remember(key, parameters, digest, made)
+    return made
 
 
-def remember(key: tuple[Any, ...], parameters: Sequence[Tensor], made: Any) -> None:
-    """Keeps it until one of the parameters dies."""
+def _remember(key: tuple[Any, ...], parameters: Sequence[Tensor], digest: Digest, made: Packed) -> None:
     old = _kept.pop(key, None)
     if old is not None:
         for finalizer in old.finalizers:
@@ -145,5 +154,4 @@ def remember(key: tuple[Any, ...], parameters: Sequence[Tensor], made: Any) -> N
     finalizers = [weakref.finalize(p, _kept.pop, key, None) for p in parameters]
     for finalizer in finalizers:
         finalizer.atexit = False
-    versions = tuple([p._version for p in parameters])
-    _kept[key] = _Entry(tuple([weakref.ref(p) for p in parameters]), versions, made, finalizers)
+    _kept[key] = _Entry(tuple([weakref.ref(p) for p in parameters]), digest, made, finalizers)

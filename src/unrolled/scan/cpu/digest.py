@@ -1,0 +1,118 @@
+"""Whether memory still holds what it held: a digest of floats at the speed of reading them.
+
+A tensor's version does not count what is written through `.data`, a NumPy view or another process, so
+only the content itself can tell whether weights laid out earlier are still the parameters' own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .cache import library
+from .emit import I64, PTR, Function, Module, Value
+from .machine import machine
+
+_SEGMENT = 1 << 15
+"""Floats of a segment, the share of a worker."""
+_CHAINS = 8
+_HEAD = 4
+"""Words before the segments: their number, the workers, whether to write digests, whether one differed."""
+
+
+def emit() -> str:
+    """The kernel digest(block, rank): the worker's segments compared with their digests, or these written.
+
+    A segment's words are its address, its floats and the address of its digest, a vector. In every lane
+    each step a' = mix((a xor float) odd) is a bijection of the float, so one changed float always shows.
+    """
+    module = Module(machine().width)
+    f = module.function("digest", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    segments, workers, write = (f.load(I64, f.at(block, 8 * i), 8) for i in range(3))
+    at = f.variable(rank)
+    with f.whilst() as after:
+        segment = f.get(I64, at)
+        f.leave_unless(f.compare("slt", segment, segments), after)
+        words = f.at(block, segment * 24 + 8 * _HEAD)
+        start, count = f.load(PTR, words, 8), f.load(I64, f.at(words, 8), 8)
+        place = f.load(PTR, f.at(words, 16), 8)
+        made = _segment(f, start, count)
+        with f.when(f.compare("ne", write, 0)):
+            f.store(made, place)
+        with f.when(f.compare("eq", write, 0)):
+            bits = f"i{32 * f.width}"
+            now = f.op(bits, f"bitcast {made.type} {made.name} to {bits}")
+            with f.when(f.compare("ne", now, f.load(bits, place))):
+                f.store(f.int(1), f.at(block, 24), 8)
+        f.set(at, segment + workers)
+    f.finish()
+    return str(module)
+
+
+def _segment(f: Function, start: Value, count: Value) -> Value:
+    """Several chains side by side, so that one's latency hides behind the others, then all in one."""
+    type = f"<{f.width} x i32>"
+    chains = [f.variable(f.integers(0x9E3779B9 - (1 << 32) + i)) for i in range(_CHAINS)]
+
+    def take(chain: Value, word: Value) -> None:
+        if word.type != type:
+            word = f.op(type, f"bitcast {word.type} {word.name} to {type}")
+        mixed = f.op(type, f"xor {type} {f.get(type, chain).name}, {word.name}")
+        mixed = f.op(type, f"mul {type} {mixed.name}, {f.integers(0x2C1B3C6D).name}")
+        shifted = f.op(type, f"lshr {type} {mixed.name}, {f.integers(15).name}")
+        f.set(chain, f.op(type, f"xor {type} {mixed.name}, {shifted.name}"))
+
+    block = f.width * _CHAINS
+    whole = count // block
+    with f.loop(0, whole) as i:
+        for index, chain in enumerate(chains):
+            take(chain, f.load(f.vector, f.at(start, i * (4 * block) + index * f.bytes)))
+    rest, begin = count - whole * block, f.at(start, whole * (4 * block))
+    with f.loop(0, rest // f.width) as i:
+        take(chains[0], f.load(f.vector, f.at(begin, i * f.bytes)))
+    tail = rest // f.width * f.width
+    with f.when(f.compare("sgt", rest, tail)):
+        take(chains[0], f.load_some(f.at(begin, tail * 4), rest - tail))
+    for chain in chains[1:]:
+        take(chains[0], f.get(type, chain))
+    return f.get(type, chains[0])
+
+
+@cache
+def _code() -> tuple[int, Any, Any]:
+    made = library(emit, "digest", ("digest",), None)
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(made["digest"])
+    return made["digest"], function, made
+
+
+class Digest:
+    """What some dense float32 tensors hold at this moment."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        pieces = [
+            (t.data_ptr() + 4 * begin, min(_SEGMENT, t.numel() - begin))
+            for t in tensors
+            for begin in range(0, t.numel(), _SEGMENT)
+        ]
+        bytes_ = 4 * machine().width
+        self._digests = torch.empty(len(pieces) * machine().width, dtype=torch.int32)
+        at = self._digests.data_ptr()
+        words = [(*piece, at + index * bytes_) for index, piece in enumerate(pieces)]
+        head = [len(pieces), 1, 1, 0]
+        self._block = np.array(head + [w for segment in words for w in segment], dtype=np.int64)
+        self._address = self._block.ctypes.data
+        self._kernel, self._call, _ = _code()
+        self._call(self._address, 0)
+        self._block[2] = 0
+
+    def holds(self) -> bool:
+        """Whether the memory, which must still be there, holds the same bits as then."""
+        self._call(self._address, 0)
+        return not self._block[3]

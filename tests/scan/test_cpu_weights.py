@@ -1,0 +1,139 @@
+"""Weights laid out by an earlier call are never used for parameters that hold something else."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from cpu_cases import halve, layer
+
+import unrolled as ur
+from unrolled.scan.cpu import pack
+from unrolled.scan.cpu.digest import Digest
+
+
+def written(parameter, how):
+    if how == "in place":
+        with torch.no_grad():
+            parameter.mul_(1.5)
+    elif how == "data":
+        parameter.data.mul_(1.5)
+    elif how == "an element of data":
+        parameter.data.view(-1)[-1] = 3.0
+    elif how == "data set":
+        parameter.data = parameter.data * 1.5
+    elif how == "numpy":
+        np.asarray(parameter.detach().numpy())[...] *= 1.5
+    elif how == "detached":
+        parameter.detach().view(-1)[0] += 1
+    elif how == "the sign":
+        parameter.data.neg_()
+    elif how == "rows swapped":
+        parameter.data.copy_(parameter.data.flip(0))
+    elif how == "transposed":
+        parameter.data = parameter.data.t() if parameter.dim() == 2 else parameter.data.flip(0)
+
+
+WAYS = ["in place", "data", "an element of data", "data set", "numpy", "detached", "the sign"]
+WAYS += ["rows swapped", "transposed"]
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("training", [False, True])
+def test_writes_are_seen_however_they_are_made(how, training):
+    recurrent = layer("peephole_lstm", 12, 12)
+    if how == "transposed":
+        recurrent = layer("rnn_tanh", 12, 12)
+    x = torch.randn(3, 4, 12)
+    with torch.set_grad_enabled(training), ur.engine("cpu"):
+        for name, parameter in recurrent.named_parameters():
+            before, _ = recurrent(x)
+            assert torch.equal(recurrent(x)[0], before)
+            written(parameter, how)
+            got, _ = recurrent(x)
+            assert not torch.equal(got, before), name
+            with ur.engine("reference"):
+                wanted, _ = recurrent(x)
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_another_process_writes_into_shared_memory():
+    recurrent = layer("gru", 4, 6).requires_grad_(False).share_memory()
+    x = torch.randn(2, 3, 4)
+    with ur.engine("cpu"):
+        before, _ = recurrent(x)
+        context = torch.multiprocessing.get_context("spawn")
+        child = context.Process(target=halve, args=(recurrent.weight_hh_l0,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        got, _ = recurrent(x)
+    assert not torch.equal(got, before)
+    with ur.engine("reference"):
+        torch.testing.assert_close(got, recurrent(x)[0])
+
+
+def test_another_tensor_at_the_same_address():
+    buffer = torch.randn(2, 500)
+    x = torch.randn(2, 3, 4)
+    recurrent = layer("gru", 4, 6).requires_grad_(False)
+    for round in range(4):
+        at = 0
+        for name, parameter in list(recurrent.named_parameters()):
+            own = buffer[0, at : at + parameter.numel()].view(parameter.shape)
+            at += parameter.numel()
+            setattr(recurrent, name, torch.nn.Parameter(own, requires_grad=False))
+        buffer[0].copy_(torch.randn(500) * (round + 1) / 4)
+        gc.collect()
+        with ur.engine("cpu"):
+            got, _ = recurrent(x)
+        with ur.engine("reference"):
+            torch.testing.assert_close(got, recurrent(x)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_kept_goes_with_its_parameters():
+    gc.collect()
+    before = len(pack._kept)
+    recurrent = layer("gru", 3, 5).requires_grad_(False)
+    with ur.engine("cpu"):
+        recurrent(torch.randn(1, 2, 3))
+    assert len(pack._kept) == before + 1
+    del recurrent
+    gc.collect()
+    assert len(pack._kept) <= before
+
+
+def test_inference_tensors():
+    with torch.inference_mode(), ur.engine("cpu"):
+        recurrent = layer("lstm", 3, 5)
+        x = torch.randn(1, 2, 3)
+        before, _ = recurrent(x)
+        recurrent.weight_ih_l0.mul_(2)
+        got, _ = recurrent(x)
+        assert not torch.equal(got, before)
+        with ur.engine("reference"):
+            torch.testing.assert_close(got, recurrent(x)[0])
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 65, 1000, (1 << 15) + 5])
+def test_a_digest_sees_any_one_element(count):
+    values = torch.randn(count)
+    ones = torch.ones(3)
+    digest = Digest([ones, values])
+    assert digest.holds()
+    numbers = values.numpy().view(np.int32)
+    for index in {0, 1 % count, count // 2, count - 1}:
+        for bit in (0, 15, 31):
+            digest = Digest([values])
+            numbers[index] ^= np.int32(np.uint32(1 << bit).view(np.int32))
+            assert not digest.holds(), (index, bit)
+
+
+def test_a_digest_sees_negation_and_any_order():
+    values = torch.randn(4096)
+    for change in (values.neg(), values.flip(0), values.roll(256), values.roll(1)):
+        digest = Digest([values])
+        before = values.clone()
+        values.copy_(change)
+        assert not digest.holds()
+        values.copy_(before)
