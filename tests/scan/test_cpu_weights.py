@@ -57,6 +57,20 @@ def test_writes_are_seen_however_they_are_made(how, training):
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_a_fused_optimisers_step_is_seen():
+    # Versions do not tell of it.
+    recurrent = layer("lstm", 5, 6)
+    x, optimizer = torch.randn(3, 4, 5), torch.optim.AdamW(recurrent.parameters(), 0.05, fused=True)
+    for _ in range(3):
+        with ur.engine("cpu"):
+            got, _ = recurrent(x)
+        with ur.engine("reference"):
+            torch.testing.assert_close(got, recurrent(x)[0], rtol=1e-4, atol=1e-5)
+        optimizer.zero_grad()
+        got.square().sum().backward()
+        optimizer.step()
+
+
 def test_another_process_writes_into_shared_memory():
     recurrent = layer("gru", 4, 6).requires_grad_(False).share_memory()
     x = torch.randn(2, 3, 4)

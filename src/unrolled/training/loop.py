@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.graph import increment_version
 
 from ..errors import Error
 from . import checkpoint, curves
@@ -158,7 +157,6 @@ class _Run:
             )
         self.optimizer.step()
         # The fused optimizer does not count what it writes, and engines keep what they made of weights.
-        increment_version(list(self.parameters.values()))
         counts.step += 1
         counts.symbols += symbols
         counts.losses.append(counts.last_loss)

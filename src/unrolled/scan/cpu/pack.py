@@ -119,6 +119,7 @@ def unit_vectors(stack: Stack, weights: Weights) -> list[Tensor]:
 
 class _Entry(NamedTuple):
     parameters: tuple[weakref.ref[Tensor], ...]
+    addresses: list[int]
     digest: Digest
     kept: Packed
     finalizers: list[Any]
@@ -132,21 +133,24 @@ def kept(key: tuple[Any, ...], parameters: Sequence[Tensor], make: Callable[[], 
     made, and kept until one of them dies."""
     if not all([p.is_contiguous() for p in parameters]):
         return make()
-    key += tuple([p.data_ptr() for p in parameters])
+    key += tuple([id(p) for p in parameters])
+    addresses = [p.data_ptr() for p in parameters]
     entry = _kept.get(key)
-    if entry is not None:
-        # An address alone may by now be another tensor's.
+    if entry is not None and entry.addresses == addresses:
+        # A number alone may by now be another tensor's.
         same = all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
         if same and entry.digest.holds():
             return entry.kept
     # The digest first: what another thread writes meanwhile makes the next call make it again.
     digest = Digest(parameters)
     made = make()
-    _remember(key, parameters, digest, made)
+    _remember(key, parameters, addresses, digest, made)
     return made
 
 
-def _remember(key: tuple[Any, ...], parameters: Sequence[Tensor], digest: Digest, made: Packed) -> None:
+def _remember(
+    key: tuple[Any, ...], parameters: Sequence[Tensor], addresses: list[int], digest: Digest, made: Packed
+) -> None:
     old = _kept.pop(key, None)
     if old is not None:
         for finalizer in old.finalizers:
@@ -154,4 +158,5 @@ def _remember(key: tuple[Any, ...], parameters: Sequence[Tensor], digest: Digest
     finalizers = [weakref.finalize(p, _kept.pop, key, None) for p in parameters]
     for finalizer in finalizers:
         finalizer.atexit = False
-    _kept[key] = _Entry(tuple([weakref.ref(p) for p in parameters]), digest, made, finalizers)
+    own = tuple([weakref.ref(p) for p in parameters])
+    _kept[key] = _Entry(own, addresses, digest, made, finalizers)
