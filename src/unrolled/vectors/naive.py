@@ -60,8 +60,11 @@ def windows(
     negative: int,
     state: int,
     longest: int,
+    *,
+    apart: bool,
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """(words around a centre, the centre and its noise words) for each centre."""
+    """(words around a centre, the centre and its noise words) for each centre; apart: for each of the words
+    around it alone, with noise words of its own."""
     random = Random(state)
     for sentence in sentences(tokens, keep, longest, random):
         for i, centre in enumerate(sentence):
@@ -69,8 +72,9 @@ def windows(
             around = sentence[max(0, i - reach) : i] + sentence[i + 1 : i + reach + 1]
             if not around:
                 continue
-            noise = [random.noise(noise_keep, noise_other) for _ in range(negative)]
-            yield around, [centre, *(word for word in noise if word != centre)]
+            for words in [[word] for word in around] if apart else [around]:
+                noise = [random.noise(noise_keep, noise_other) for _ in range(negative)]
+                yield words, [centre, *(word for word in noise if word != centre)]
 
 
 def step(
@@ -93,18 +97,17 @@ def step(
 def skip_gram(inputs: np.ndarray, outputs: np.ndarray, rate: float, *arguments) -> list[float]:
     """The loss of each pair of a word and a centre; arguments: those of `windows`."""
     losses = []
-    for around, targets in windows(*arguments):
-        for word in around:
-            gained, loss = step(inputs[word].copy(), outputs, targets, rate)
-            inputs[word] += gained
-            losses.append(loss)
+    for (word,), targets in windows(*arguments, apart=True):
+        gained, loss = step(inputs[word].copy(), outputs, targets, rate)
+        inputs[word] += gained
+        losses.append(loss)
     return losses
 
 
 def cbow(inputs: np.ndarray, outputs: np.ndarray, rate: float, *arguments) -> list[float]:
     """The loss of each centre; arguments: those of `windows`."""
     losses = []
-    for around, targets in windows(*arguments):
+    for around, targets in windows(*arguments, apart=False):
         gained, loss = step(inputs[around].mean(0), outputs, targets, rate)
         for word in around:
             inputs[word] += gained

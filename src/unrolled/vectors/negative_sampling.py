@@ -113,11 +113,7 @@ def _step(hidden, error, outputs, targets, count, rate, products):
 def skip_gram(
     tokens, keep, noise_keep, noise_other, inputs, outputs, window, negative, rate, state, sentence
 ):
-    """Each word of a window, as input, learns to tell its centre from noise: (sum of losses, losses taken).
-
-    The noise words are drawn once a window ("Parallelizing word2vec in shared and distributed memory", Ji
-    et al., 2016), so that their rows stay in the fastest cache.
-    """
+    """Each word of a window learns to tell its centre from noise: (sum of losses, losses taken)."""
     width = inputs.shape[1]
     hidden, error = np.empty(width, np.float32), np.empty(width, np.float32)
     products, targets = np.empty(negative + 1, np.float32), np.empty(negative + 1, np.int64)
@@ -130,10 +126,10 @@ def skip_gram(
             begin, end = max(0, i - reach), min(length, i + reach + 1)
             if end - begin < 2:
                 continue
-            count, state = _draw(sentence[i], noise_keep, noise_other, state, targets)
             for j in range(begin, end):
                 if j == i:
                     continue
+                count, state = _draw(sentence[i], noise_keep, noise_other, state, targets)
                 row = sentence[j]
                 for d in range(width):
                     hidden[d] = inputs[row, d]

@@ -33,8 +33,8 @@ class Word2Vec:
     phrases and their compositionality", 2013), as in word2vec.c.
 
     Skip-gram: each word w within `window` of a centre c, as input, minimises
-    −log σ(u_w·v_c) − Σ_k log σ(−u_w·v_k) with `negative` noise words k drawn by count^0.75, once for all
-    words of a window. CBOW: the mean of u_w over the window in the place of u_w. The window's reach is
+    −log σ(u_w·v_c) − Σ_k log σ(−u_w·v_k) with `negative` noise words k drawn by count^0.75.
+    CBOW: the mean of u_w over the window in the place of u_w. The window's reach is
     drawn from 1 to `window` at each centre; a word of share f of the corpus is kept with probability
     (√(f/sample) + 1)·sample/f (0: all are kept); the learning rate falls linearly from `learning_rate`
     (None: 0.025, CBOW 0.05) to 1e-4 of it. The vectors are the u.
