@@ -285,7 +285,7 @@ def test_a_symbol_that_the_model_does_not_know(opened, server):
     opened.complaints.clear()
 
 
-def test_the_server_goes_and_comes_back(opened, start, folders, tmp_path):
+def test_the_server_goes_and_comes_back(start, folders, opened, tmp_path):
     sessions = f"sqlite:///{tmp_path / 'sessions.db'}"
     first = start(folders[0], "--sessions", sessions)
     page = opened(first.url)
@@ -304,7 +304,7 @@ def test_the_server_goes_and_comes_back(opened, start, folders, tmp_path):
     opened.complaints.clear()
 
 
-def test_a_server_with_a_token(opened, browser, start, folders):
+def test_a_server_with_a_token(start, folders, browser):
     server = start(folders[0], environment={"UNROLLED_TOKEN": "open-sesame"})
     context = browser.new_context(locale="en-US")
     page = context.new_page()
@@ -319,7 +319,7 @@ def test_a_server_with_a_token(opened, browser, start, folders):
     context.close()
 
 
-def test_a_session_that_was_forgotten_is_read_anew(opened, start, folders):
+def test_a_session_that_was_forgotten_is_read_anew(start, folders, opened):
     server = start(folders[0], "--most", "1", "--sessions", "memory:")
     page = opened(server.url)
     typed(page, "The fo")
