@@ -92,3 +92,16 @@ def test_the_first_use_of_a_cell_draws_no_random_numbers():
     before = torch.get_rng_state()
     layer(x)[0].sum().backward()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_both_directions_without_autograd(name):
+    torch.manual_seed(0)
+    layer = ur.Recurrent(ur.cells.CELLS[name], 4, 6, bidirectional=True)
+    x = torch.randn(6, 4, 4)
+    with torch.no_grad():
+        got = [layer(x)[0] for _ in range(5)]
+        with ur.engine("reference"):
+            wanted = layer(x)[0]
+    for output in got:
+        torch.testing.assert_close(output, wanted, rtol=1e-5, atol=1e-5)

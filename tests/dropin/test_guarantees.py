@@ -18,7 +18,7 @@ def promises():
     ]
 
 
-def tests_of(path):
+def found_in(path):
     return {n.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)}
 
 
@@ -27,7 +27,7 @@ def test_the_tests_that_hold_it_exist(promise, named):
     for name in named:
         file, _, test = name.partition("::")
         assert (ROOT / file).is_file(), name
-        assert test in tests_of(ROOT / file), name
+        assert test in found_in(ROOT / file), name
 
 
 def test_no_row_goes_without_a_test():
