@@ -119,6 +119,36 @@ def test_a_language_model(options, tmp_path):
     assert properties.key == "unrolled.vocabulary"
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("embedding_size", [0, 4])
+def test_a_classifier(pooling, embedding_size, tmp_path):
+    vocabulary = ur.Vocabulary("abcd")
+    model = ur.Classifier(
+        vocabulary, ["x", "y", "z"], hidden_size=6, pooling=pooling, embedding_size=embedding_size
+    )
+    exported = ur.export.onnx(model, tmp_path / "model.onnx")
+    assert (exported.inputs, exported.outputs) == (("indices", "lengths"), ("logits",))
+    batch = vocabulary.encode(["abcdabcd", "", "d", "aa"])
+    (logits,) = run(session(tmp_path / "model.onnx"), batch.indices, batch.lengths)
+    torch.testing.assert_close(logits, model.eval()(batch), rtol=1e-4, atol=1e-5)
+    properties = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert properties["unrolled.labels"] == '["x", "y", "z"]'
+
+
+@pytest.mark.parametrize("options", [{}, {"cell": "slstm", "residual": True, "layer_norm": True}])
+def test_a_tagger(options, tmp_path):
+    words = ur.Vocabulary(["the", "cat", "?"], unknown="?")
+    model = ur.Tagger(words, ur.Vocabulary("thecaz?", unknown="?"), ["D", "N"], hidden_size=6, **options)
+    ur.export.onnx(model, tmp_path / "model.onnx")
+    sentences = model.read([["the", "cat"], [], ["zz", "the", "the"]])
+    (logits,) = run(
+        session(tmp_path / "model.onnx"),
+        *(sentences.words.indices, sentences.words.lengths),
+        *(sentences.spelled.indices, sentences.spelled.lengths, sentences.which),
+    )
+    torch.testing.assert_close(logits, model.eval()(sentences), rtol=1e-4, atol=1e-5)
+
+
 def test_a_difference_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     path = tmp_path / "layer.onnx"
     path.write_bytes(b"what was there")

@@ -7,17 +7,17 @@ from pathlib import Path
 import typer
 
 from ..errors import Error
-from ..models import LanguageModel
+from ..models import load
 
 
 def export(
-    model: Path = typer.Argument(metavar="DIR", help="A folder made by `unrolled train language`."),
+    model: Path = typer.Argument(metavar="DIR", help="A folder made by `unrolled train`."),
     out: Path = typer.Argument(metavar="FILE", help="The file to write, model.onnx for example."),
 ) -> None:
-    """Write a language model as an ONNX file, compared with onnxruntime before it is written."""
+    """Write a model as an ONNX file, compared with onnxruntime before it is written."""
     if out.suffix != ".onnx":
         raise Error(f"{out}: wanted a file name that ends in .onnx")
-    loaded = LanguageModel.load(model)
+    loaded = load(model)
     from ..export import onnx  # here, since it wants the extra `export`
 
     written = onnx(loaded, out)

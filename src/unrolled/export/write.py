@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,12 @@ from torch import Tensor, nn
 from .. import files
 from ..errors import Error
 from ..layers import _Scanned
-from ..models import LanguageModel
-from ..models.deep import DeepRecurrent
+from ..models import Classifier, LanguageModel, Tagger
 from ..text import Batch
 from ..version import __version__
+from . import parts, predictors
 from . import stack as stacks
 from .graph import OPSET, Graph
-from .stack import Rows
 
 TOLERANCE = 1e-4
 """The largest difference from PyTorch's result, relative to its largest number, that is let through."""
@@ -41,13 +41,17 @@ class Export:
 
 
 def onnx(model: nn.Module, path: str | Path) -> Export:
-    """Writes a layer (RNN, GRU, LSTM, Recurrent) or a LanguageModel as an ONNX file.
+    """Writes a layer (RNN, GRU, LSTM, Recurrent) or a model as an ONNX file.
 
     Inputs, in this order: input, float32 in the layer's layout, (batch, time, feature) if batch_first,
     or for a model `indices` (batch, time) int64; lengths (batch,) int64, from 0 to time; the states h
     (and c, …), (layers * directions, batch, size) float32, zeros at the beginning.
     Outputs: output, or for a model logits (batch, time, symbols); the states after each row's end, h_n
     (and c_n, …), which given back as h (and c, …) read on from there. batch and time may be any.
+
+    A Classifier: indices, lengths -> logits (batch, labels). A Tagger: words (batch, time), lengths,
+    spelled (distinct, characters) and spelled_lengths (distinct,), the distinct words by character, which
+    (batch, time), the row of `spelled` that each word is -> logits (batch, time, tags). At least one step.
 
     The cells that ONNX has become its RNN, GRU and LSTM nodes, any other a Scan over its equations. What
     is written is evaluation mode: no dropout. It is first run by onnxruntime at another batch and
@@ -57,26 +61,44 @@ def onnx(model: nn.Module, path: str | Path) -> Export:
     if the parameters are not float32.
     """
     path = Path(path)
+    if isinstance(model, (Classifier, Tagger)):
+        return _predictor(model, path)
     if isinstance(model, LanguageModel):
         layer = model.layers
     elif isinstance(model, _Scanned):
         layer = model
     else:
-        raise TypeError(
-            f"export.onnx: got a {type(model).__name__}; wanted a layer of unrolled or a LanguageModel"
-        )
+        raise TypeError(f"export.onnx: got a {type(model).__name__}; wanted a layer of unrolled or a model")
+    _only_float32(model)
+    proto = _proto(model, layer)
+    return _written(path, proto, _check(model, layer, proto.SerializeToString()))
+
+
+def _only_float32(model: nn.Module) -> None:
     wrong = {p.dtype for p in model.parameters()} - {torch.float32}
     if wrong:
         raise Error(f"export.onnx: the parameters are {wrong.pop()}; call model.float() first")
-    proto = _proto(model, layer)
-    content = proto.SerializeToString()
+
+
+def _written(path: Path, proto: onnx_format.ModelProto, difference: float) -> Export:
     export = Export(
-        tuple(i.name for i in proto.graph.input),
-        tuple(o.name for o in proto.graph.output),
-        _check(model, layer, content),
+        tuple(i.name for i in proto.graph.input), tuple(o.name for o in proto.graph.output), difference
     )
-    files.write(path.parent, {path.name: content})
+    files.write(path.parent, {path.name: proto.SerializeToString()})
     return export
+
+
+@torch.no_grad()
+def _predictor(model: Classifier | Tagger, path: Path) -> Export:
+    _only_float32(model)
+    graph = Graph()
+    predictors.write(graph, model)
+    proto = _finished(graph, model, model.task)
+    given, wanted = predictors.example(model)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    got = session.run(None, {n: t.numpy() for n, t in zip(names, given, strict=True)})
+    return _written(path, proto, _difference(session, got, [wanted]))
 
 
 def _proto(model: nn.Module, layer: _Scanned) -> onnx_format.ModelProto:
@@ -93,84 +115,41 @@ def _proto(model: nn.Module, layer: _Scanned) -> onnx_format.ModelProto:
     shapes = [[slots, "batch", stack.state_size(i)] for i in range(stack.cell.states)]
     state = [graph.input(n, torch.float32, shape) for n, shape in zip(names, shapes, strict=True)]
     if isinstance(model, LanguageModel):
-        x = _embedded(graph, model, graph.op("Transpose", x, perm=[1, 0]))
+        x = parts.embedded(graph, model, graph.op("Transpose", x, perm=[1, 0]))
     elif batch_first:
         x = graph.op("Transpose", x, perm=[1, 0, 2])
-    output, last = _layers(graph, layer, x, state, stacks.rows(graph, lengths, x))
+    output, last = parts.layers(graph, layer, x, state, stacks.rows(graph, lengths, x))
     width = stack.output_size * stack.directions
     if isinstance(model, LanguageModel):
-        output, width = _head(graph, model.head, output), len(model.vocabulary)
+        output, width = parts.head(graph, model.head, output), len(model.vocabulary)
     if batch_first:
         output = graph.op("Transpose", output, perm=[1, 0, 2])
     name = "logits" if isinstance(model, LanguageModel) else "output"
     graph.output(output, name, torch.float32, [*axes, width])
     for value, n, shape in zip(last, names, shapes, strict=True):
         graph.output(value, f"{n}_n", torch.float32, shape)
+    return _finished(graph, model, stack.cell.name)
+
+
+def _finished(graph: Graph, model: nn.Module, name: str) -> onnx_format.ModelProto:
     proto = helper.make_model(
-        graph.build(stack.cell.name),
+        graph.build(name),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=8,
         producer_name="unrolled",
         producer_version=__version__,
     )
-    if isinstance(model, LanguageModel):
-        vocabulary = json.dumps(model.vocabulary.to_dict(), ensure_ascii=True)
-        helper.set_model_props(proto, {"unrolled.vocabulary": vocabulary})
+    if isinstance(model, (LanguageModel, Classifier, Tagger)):
+        known = {"vocabulary": model.vocabulary.to_dict()}
+        known |= {k: model.config[k] for k in ("labels", "tags", "characters") if k in model.config}
+        properties = {f"unrolled.{k}": json.dumps(v, ensure_ascii=True) for k, v in known.items()}
+        helper.set_model_props(proto, properties)
     onnx_format.checker.check_model(proto)
     return proto
 
 
 def _state_names(count: int) -> list[str]:
     return list(STATES[:count]) if count <= len(STATES) else [f"state{i}" for i in range(count)]
-
-
-def _embedded(graph: Graph, model: LanguageModel, indices: str) -> str:
-    parts: list[str] = []
-    if "one-hot" in model.kinds:
-        size = graph.constant(np.array(len(model.vocabulary)))
-        ends = graph.constant(np.array([0, 1], dtype=np.float32))
-        parts.append(graph.op("OneHot", indices, size, ends, axis=-1))
-    if model.embedding is not None:
-        parts.append(graph.op("Gather", graph.constant(model.embedding.weight, "embedding"), indices))
-    if model.vectors is not None:
-        parts.append(graph.op("Gather", graph.constant(model.vectors, "vectors"), indices))
-    return parts[0] if len(parts) == 1 else graph.op("Concat", *parts, axis=-1)
-
-
-def _layers(graph: Graph, layer: _Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:
-    if not isinstance(layer, DeepRecurrent):
-        return stacks.write(graph, layer.stack, layer._flat(), x, state, of)
-    stack = layer.stack
-    apart = [stacks.parted(graph, s, stack.num_layers) for s in state]
-    width, finals = stack.input_size, []
-    for k in range(stack.num_layers):
-        one, parameters = layer._layer(k)
-        y, last = stacks.write(graph, one, parameters, x, [parts[k] for parts in apart], of)
-        finals.append(last)
-        wide = stack.output_size * stack.directions
-        if layer.residual and width == wide:
-            y = graph.op("Add", x, y)
-        if len(layer.norms):
-            norm = layer.norms[k]
-            scale, bias = graph.constant(norm.weight), graph.constant(norm.bias)  # type: ignore[arg-type]
-            y = graph.op("LayerNormalization", y, scale, bias, axis=-1, epsilon=norm.eps)
-            y = graph.op("Where", of.valid, y, graph.constant(0.0))
-        x, width = y, wide
-    states = zip(*finals, strict=True)
-    return x, [stacks.joined(graph, parts) for parts in states]
-
-
-def _head(graph: Graph, head: nn.Module, x: str) -> str:
-    """The head, which is affine, as a matrix and a vector."""
-    with torch.no_grad():
-        if isinstance(head, nn.Linear):
-            weight, bias = head.weight.t(), head.bias
-        else:
-            width = next(p.shape[1] for p in head.parameters() if p.dim() == 2)
-            device = next(head.parameters()).device
-            bias = head(torch.zeros(width, device=device))
-            weight = head(torch.eye(width, device=device)) - bias
-    return graph.op("Add", graph.op("MatMul", x, graph.constant(weight, "head")), graph.constant(bias))
 
 
 def _language(model: LanguageModel, indices: Tensor, lengths: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -212,6 +191,10 @@ def _check(model: nn.Module, layer: _Scanned, content: bytes) -> float:
     got = session.run(None, {n: t.numpy() for n, t in zip(names, [x, lengths, *state], strict=True)})
     output, last = wanted
     flat = [output, *((last,) if isinstance(last, Tensor) else last)]
+    return _difference(session, got, flat)
+
+
+def _difference(session: onnxruntime.InferenceSession, got: Sequence[Any], flat: Sequence[Tensor]) -> float:
     worst = 0.0
     for description, one, other in zip(session.get_outputs(), got, flat, strict=True):
         expected = other.cpu().numpy()
