@@ -136,6 +136,7 @@ def test_many_at_once_get_the_answers_of_one_alone(server, gru):
     for text, result in zip(texts, results, strict=True):
         for given, wanted in zip(result, probabilities(gru, text), strict=True):
             close(given, wanted)
+        assert all_of((server.open(), text)) == result  # every digit, and nobody beside it
 
 
 def test_steps_of_one_session_at_once_are_all_read(server):

@@ -39,13 +39,13 @@ def test_no_acknowledged_symbol_is_lost_by_sigkill_under_load(start, folders):
     arguments = (folders[0], "--sessions", "sqlite:///kept.db")
     server = start(*arguments)
     sessions = {server.open(): [] for _ in range(16)}
-    for round in range(3):
+    for round in range(2):
         stop = threading.Event()
         threads = [threading.Thread(target=typist, args=(server, *s, stop)) for s in sessions.items()]
         before = sum(map(len, sessions.values()))
         for thread in threads:
             thread.start()
-        time.sleep(0.5 + 0.2 * round)
+        time.sleep(0.5 + 0.4 * round)
         server.kill()
         stop.set()
         for thread in threads:
