@@ -39,6 +39,8 @@ class Load:
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
     elapsed: float = 0.0
+    cpu: float = 0.0
+    """Seconds of a core that the server spent."""
 
     def at(self, quantile: float) -> float:
         """Milliseconds."""
@@ -48,7 +50,9 @@ class Load:
     def row(self, what: str, each: int = 1) -> str:
         """A line of the table; each: how many of what is counted are in a request."""
         rate = each * len(self.seconds) / self.elapsed
-        return f"| {what} | {rate:,.0f} | {self.at(0.5):.2f} | {self.at(0.99):.2f} | {self.failed} |"
+        cpu = 1e6 * self.cpu / (each * len(self.seconds))
+        waited = f"{self.at(0.5):.2f} | {self.at(0.99):.2f}"
+        return f"| {what} | {rate:,.0f} | {waited} | {cpu:.0f} | {self.failed} |"
 
 
 class Client(asyncio.Protocol):
@@ -122,6 +126,11 @@ class Server:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
+    def cpu(self) -> float:
+        """Seconds of a core that it has spent (Linux)."""
+        user, system = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         """Ends it as a service manager would."""
         self._process.send_signal(signal.SIGTERM)
@@ -155,7 +164,7 @@ class Server:
 
     async def load(self, requests: list[bytes], seconds: float, rate: float = 0.0) -> Load:
         """Each request again and again from a client of its own; rate: of all together, 0: closed."""
-        load, begin = Load(), time.perf_counter()
+        load, begin, spent = Load(), time.perf_counter(), self.cpu()
         pace = len(requests) / rate if rate else 0.0
         loop, clients = asyncio.get_running_loop(), []
         for request in requests:
@@ -165,7 +174,7 @@ class Server:
 
             clients.append((await loop.create_connection(client, "127.0.0.1", self.port))[1])
         await asyncio.gather(*(client.done for client in clients))
-        load.elapsed = time.perf_counter() - begin
+        load.elapsed, load.cpu = time.perf_counter() - begin, self.cpu() - spent
         return load
 
     async def sessions(self, count: int) -> list[bytes]:
@@ -179,7 +188,7 @@ class Server:
 
 async def measure(server: Server, seconds: float, soak: float, many: int) -> list[str]:
     """The lines of the table."""
-    lines = ["| what | a second | p50 ms | p99 ms | failed |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| what | a second | p50 ms | p99 ms | server's µs each | failed |", "| --- " * 6 + "|"]
     steps = await server.sessions(CLIENTS)
     await server.load(steps, min(1.0, seconds))
     closed = await server.load(steps, seconds)
