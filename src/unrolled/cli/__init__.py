@@ -9,6 +9,7 @@ import typer
 from ..errors import Error
 from ..version import __version__
 from .bench import bench
+from .compare_inputs import compare
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
@@ -38,6 +39,7 @@ app.command()(units)
 app.command()(serve)
 app.command()(export)
 app.command()(bench)
+app.command("compare-inputs")(compare)
 app.add_typer(vectors)
 
 

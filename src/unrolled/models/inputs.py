@@ -51,6 +51,6 @@ def looked_up(symbols: Sequence[str], table: WordVectors) -> tuple[Tensor, int]:
     for i, symbol in enumerate(symbols):
         word = symbol if symbol in table else symbol.lower()
         if word in table:
-            rows[i] = torch.from_numpy(table[word])
+            rows[i] = torch.from_numpy(table[word].copy())  # a mapped file is not writable
             found += 1
     return rows, found
