@@ -51,11 +51,14 @@ class _Side:
         """Rows between panels of dg."""
         return self.geometry.time * len(group.rows.rowmap) | 1
 
-    def lay_out(self, dout: Tensor, dfinals: Sequence[Tensor], dinitials: Sequence[Tensor]) -> None:
+    def lay_out(
+        self, out: Tensor, dout: Tensor, dfinals: Sequence[Tensor], dinitials: Sequence[Tensor]
+    ) -> None:
         """Memory and tensors for the scan's own kernel."""
         geometry, shape = self.geometry, self.shape
-        width, hidden, out = geometry.width, geometry.hidden_panels, geometry.out_panels
+        width, hidden = geometry.width, geometry.hidden_panels
         fields: dict[str, int] = {}
+        fields |= zip(("out", "out_row", "out_step"), place(out, self.direction == 1), strict=True)
         fields |= zip(("dout", "dout_row", "dout_step"), place(dout, self.direction == 1), strict=True)
         for k, (final, initial) in enumerate(zip(dfinals, dinitials, strict=True)):
             fields[f"dfinal{k}"], fields[f"dfinal_row{k}"] = final.data_ptr(), 4 * final.stride(0)
@@ -68,7 +71,7 @@ class _Side:
             for k in range(shape.states):
                 sizes[f"dstate{k}"] = sizes[f"dstart{k}"] = geometry.state_panels(k) * rows * width
             if shape.projected:
-                sizes |= {"dh": hidden * rows * width, "dp": out * lines * width}
+                sizes |= {"dh": hidden * rows * width, "dp": geometry.out_panels * lines * width}
             room = memory(sum(sizes.values()) + 16)
             self.alive.append(room)
             at = room.data_ptr()
@@ -133,10 +136,11 @@ def _set(block: np.ndarray, fields: dict[str, int]) -> None:
 
 
 def gradients(
-    call: Call, scan: Scan, grads: tuple[Tensor, ...], needed: Sequence[bool]
+    call: Call, scan: Scan, out: Tensor, grads: tuple[Tensor, ...], needed: Sequence[bool]
 ) -> list[Tensor | None]:
-    """The gradients of (input, states, parameters) of one layer."""
+    """The gradients of (input, states, parameters) of one layer, whose output was `out`."""
     stack, count = call.stack, call.stack.cell.states
+    out = out if out.stride(-1) == 1 else out.contiguous()
     dout = grads[0] if grads[0].stride(-1) == 1 else grads[0].contiguous()
     dfinals = [g if g.stride(-1) == 1 else g.contiguous() for g in grads[1:]]
     dinitials = [torch.empty(s.shape) for s in call.state]
@@ -148,8 +152,10 @@ def gradients(
         pool, most = claimed
         blocks = []
         for d, side in enumerate(sides):
-            part = dout[:, :, d * size : (d + 1) * size]
-            side.lay_out(part, [g[d] for g in dfinals], [g[d] for g in dinitials])
+            own = slice(d * size, (d + 1) * size)
+            side.lay_out(
+                out[:, :, own], dout[:, :, own], [g[d] for g in dfinals], [g[d] for g in dinitials]
+            )
             blocks += side.blocks
         together = most if len(blocks) == 1 and most <= scan.layer.geometry.out_panels else 1
         for block in blocks:

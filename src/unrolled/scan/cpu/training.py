@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable  # noqa: F401 - named in the docs of Layered
 from torch.nn.functional import dropout
 
 from .. import reference
@@ -68,7 +67,8 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
         layer = Layer(geometry, count, True, indexed, lengths is not None)
         if lengths is not None:
             layer.shares(lengths)
-        kept, parameters = [], stack.weights(call.parameters)[0]
+        # The outputs are held for this run only: what the node of autograd keeps must not lead back to it.
+        held, kept, parameters = [], [], stack.weights(call.parameters)[0]
         for direction, groups in enumerate(layer.directions):
             packed = packed_weights(call, kernel, parameters[direction], indexed)
             tensors = tensors_of(call, 0, direction, x, out, tuple(finals))
@@ -76,8 +76,10 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
             for group in groups:
                 group.block[names] = values
                 kept.append(_history(group, len(kernel.shape.plan.saved) if kernel.shape.plan else 0))
-            kept.append((packed, tensors))
+            held.append(tensors)
+            kept.append((packed, tensors[2], tensors[4]))
         pool.run(kernel.address, layer.jobs)
+        held.clear()
     return out, finals, Scan(layer, kept, x)
 
 
@@ -106,12 +108,12 @@ class _Layered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        _, x, *rest = ctx.saved_tensors
+        out, x, *rest = ctx.saved_tensors
         count = ctx.call.stack.cell.states
         call = replace(ctx.call, input=x, state=tuple(rest[:count]), parameters=tuple(rest[count:]))
         if torch.is_grad_enabled():
             return None, *_again(call, grads)
-        return None, *gradients(call, ctx.scan, grads, ctx.needs_input_grad[1:])
+        return None, *gradients(call, ctx.scan, out, grads, ctx.needs_input_grad[1:])
 
 
 def _again(call: Call, grads: tuple[Tensor, ...]) -> list[Tensor | None]:

@@ -1,0 +1,63 @@
+"""Memory that shows what it should not: NaN before it is written, and guards around it."""
+
+import ctypes
+import sys
+
+import pytest
+import torch
+
+GUARD, PATTERN = 64, 12345.678
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
+    from unrolled.scan.cpu import gradients, inference, layer, training
+
+    kept = []
+
+    def memory(count):
+        whole = torch.full((count + 2 * GUARD,), PATTERN, dtype=torch.float32)
+        whole[GUARD : GUARD + count] = float("nan")
+        kept.append((whole, count))
+        return whole[GUARD : GUARD + count]
+
+    holders = [m for m in (gradients, inference, layer, training) if hasattr(m, "memory")]
+    for module in holders:
+        monkeypatch.setattr(module, "memory", memory)
+    inference._plans.clear()
+    yield kept
+    inference._plans.clear()
+    assert kept
+    for whole, count in kept:
+        expected = torch.tensor(PATTERN)
+        assert (whole[:GUARD] == expected).all(), f"written before a buffer of {count} floats"
+        assert (whole[GUARD + count :] == expected).all(), f"written after a buffer of {count} floats"
+
+
+@pytest.fixture
+def fenced():
+    """A copy of a tensor that ends where memory ends, so that a read beyond it is a crash (Linux)."""
+    if sys.platform != "linux":
+        pytest.skip("needs mmap and mprotect as Linux has them")
+    import mmap
+
+    maps = []
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def fence(tensor):
+        size = 4 * tensor.numel()
+        pages = -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        region = mmap.mmap(-1, pages + mmap.PAGESIZE)
+        view = (ctypes.c_char * (pages + mmap.PAGESIZE)).from_buffer(region)
+        base = ctypes.addressof(view)
+        assert libc.mprotect(ctypes.c_void_p(base + pages), mmap.PAGESIZE, 0) == 0
+        maps.append((region, view, base + pages))
+        copy = torch.frombuffer(
+            region, dtype=torch.float32, count=tensor.numel(), offset=pages - size
+        ).view(tensor.shape)
+        return copy.copy_(tensor)
+
+    yield fence
+    for _, _, guard in maps:
+        libc.mprotect(ctypes.c_void_p(guard), mmap.PAGESIZE, 3)
