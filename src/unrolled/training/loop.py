@@ -156,7 +156,6 @@ class _Run:
                 f"try a smaller learning rate than {self.plan.learning_rate}"
             )
         self.optimizer.step()
-        # The fused optimizer does not count what it writes, and engines keep what they made of weights.
         counts.step += 1
         counts.symbols += symbols
         counts.losses.append(counts.last_loss)
