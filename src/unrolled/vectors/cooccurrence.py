@@ -54,6 +54,7 @@ def count(
                 stop.set()
         for future in futures:
             future.result()
+        report(1.0)
         return _shuffled(runs.merged(memory), 2 * runs.total, memory, seed, stack)
 
 
