@@ -19,7 +19,7 @@ def emit(machine: Machine) -> str:
     cut = tiles(1, machine.registers)
     copies(module)
     lanes = min(_LANES, machine.width) if machine.registers == 32 else 4
-    widest = _PANELS if machine.registers == 32 else 2
+    widest = _PANELS
     for panels in range(1, widest + 1):
         outer(module, f"outer_{panels}", lanes, panels)
     _weights(module, lanes, widest)
