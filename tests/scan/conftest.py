@@ -12,7 +12,7 @@ GUARD, PATTERN = 64, 12345.678
 @pytest.fixture
 def guarded(monkeypatch):
     """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
-    from unrolled.scan.cpu import gradients, inference, layer, training
+    from unrolled.scan.cpu import gradients, inference, layer, room, training
 
     kept = []
 
@@ -26,8 +26,10 @@ def guarded(monkeypatch):
     for module in holders:
         monkeypatch.setattr(module, "memory", memory)
     inference._plans.clear()
+    room._free.clear()
     yield kept
     inference._plans.clear()
+    room._free.clear()
     assert kept
     for whole, count in kept:
         expected = torch.tensor(PATTERN)

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import unrolled as ur
-from unrolled.scan.cpu import training
+from unrolled.scan.cpu import room, training
 
 ODD = [(1, 1, 1, 1), (2, 3, 5, 1), (5, 7, 7, 9), (3, 2, 9, 7), (7, 3, 17, 31), (13, 4, 1, 67)]
 """Batch, time, input, hidden: 1, primes, one more and one less than a vector and a tile."""
@@ -99,16 +99,40 @@ def test_gradients_that_nobody_asked_for_are_not_made():
             torch.testing.assert_close(parameter.grad, wanted.get_parameter(name).grad)
 
 
+def test_a_steps_memory_serves_the_next_but_never_two_at_once():
+    room._free.clear()
+    recurrent, x = layer("lstm", 3, 5), torch.randn(2, 4, 3)
+    with ur.engine("cpu"):
+        results = [recurrent(x * scale)[0].square().sum() for scale in (1, 2, 1)]
+        gradients = [torch.autograd.grad(r, recurrent.parameters()) for r in results]
+        del results
+        assert room._free
+        again = torch.autograd.grad(recurrent(x)[0].square().sum(), recurrent.parameters())
+    for first, third, later in zip(gradients[0], gradients[2], again, strict=True):
+        assert torch.equal(first, third)
+        assert torch.equal(first, later)
+    assert not torch.equal(gradients[0][0], gradients[1][0])
+
+
+def test_the_memory_that_lies_by_is_bounded(monkeypatch):
+    monkeypatch.setattr(room, "MOST", 100)
+    room._free.clear()
+    for count in (60, 50, 40):
+        owner = weakref.WeakSet()
+        room.borrow(owner, count)
+        del owner
+    assert sorted(room._free) == [40, 50]
+
+
 @pytest.mark.parametrize("backward", [True, False])
 def test_what_a_step_kept_goes_with_its_graph(monkeypatch, backward):
-    kept, memory = [], training.memory
+    kept, borrow = [], training.borrow
 
-    def watched(count):
-        made = memory(count)
-        kept.append(weakref.ref(made))
-        return made
+    def watched(owner, count):
+        kept.append(weakref.ref(owner))
+        return borrow(owner, count)
 
-    monkeypatch.setattr(training, "memory", watched)
+    monkeypatch.setattr(training, "borrow", watched)
     for options in ({}, {"bidirectional": True, "num_layers": 2}):
         recurrent = layer("lstm", 3, 5, **options)
         with ur.engine("cpu"):

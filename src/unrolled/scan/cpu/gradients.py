@@ -17,6 +17,7 @@ from .machine import machine
 from .pack import panels, transposed
 from .pool import Pool, workers
 from .program import backward_kernel, products_after
+from .room import borrow
 
 _SEGMENT = 168
 
@@ -72,7 +73,7 @@ class _Side:
                 sizes[f"dstate{k}"] = sizes[f"dstart{k}"] = geometry.state_panels(k) * rows * width
             if shape.projected:
                 sizes |= {"dh": hidden * rows * width, "dp": geometry.out_panels * lines * width}
-            room = memory(sum(sizes.values()) + 16)
+            room = borrow(self, sum(sizes.values()) + 16)
             self.alive.append(room)
             at = room.data_ptr()
             for name, size in sizes.items():
@@ -211,7 +212,7 @@ class _After:
         for group, block in zip(side.groups, side.blocks, strict=True):
             lines = side.lines(group)
             if not indexed:
-                room = memory(geometry.in_panels * lines * width)
+                room = borrow(side, geometry.in_panels * lines * width)
                 side.alive.append(room)
                 operands.append((room.data_ptr(), lines))
                 _set(block, {"operand": room.data_ptr(), "o_lines": lines})

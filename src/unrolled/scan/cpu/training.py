@@ -14,10 +14,11 @@ from .. import reference
 from ..stack import Call, Stack
 from .gradients import Scan, gradients
 from .inference import cost, fields_of, output_like, packed_weights, tensors_of
-from .layer import Geometry, Layer, memory
+from .layer import Geometry, Group, Layer
 from .machine import machine
 from .pool import workers
 from .program import forward_kernel
+from .room import borrow
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -75,7 +76,7 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
             names, values = fields_of(packed, tensors, direction == 1)
             for group in groups:
                 group.block[names] = values
-                kept.append(_history(group, len(kernel.shape.plan.saved) if kernel.shape.plan else 0))
+                kept.append(_history(layer, group))
             held.append(tensors)
             kept.append((packed, tensors[2], tensors[4]))
         pool.run(kernel.address, layer.jobs)
@@ -83,14 +84,15 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
     return out, finals, Scan(layer, kept, x)
 
 
-def _history(group: Any, saved: int) -> Tensor:
+def _history(layer: Layer, group: Group) -> Tensor:
     """Memory for every step's states and kept values."""
-    geometry = group.geometry
+    geometry, plan = group.geometry, group.geometry.shape.plan
+    saved = len(plan.saved) if plan else 0
     sizes = group.state_sizes()
     each = geometry.hidden_panels * geometry.time * len(group.rows.rowmap) * geometry.width
     sizes["saved"] = each * saved
     total = sum(sizes.values())
-    kept = memory(total + 16)
+    kept = borrow(layer, total + 16)
     at = kept.data_ptr()
     for name, size in sizes.items():
         group.set(**{name: at})

@@ -1,0 +1,38 @@
+"""Memory of a training step, used again by the next: the first touch of fresh pages takes about as long as
+the arithmetic on them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from torch import Tensor
+
+from . import layer
+
+MOST = 1 << 26
+"""Floats that lie by for later steps; sizes that have not come for longest go first."""
+
+_free: dict[int, list[Tensor]] = {}
+
+
+def borrow(owner: Any, count: int) -> Tensor:
+    """Uninitialised floats, for as long as `owner` lives."""
+    try:
+        room = _free[count].pop()
+    except (KeyError, IndexError):
+        room = layer.memory(count)
+    weakref.finalize(owner, _give, room).atexit = False
+    return room
+
+
+def _give(room: Tensor) -> None:
+    count = room.numel()
+    # The size that came last stands last.
+    rooms = _free.pop(count, [])
+    rooms.append(room)
+    _free[count] = rooms
+    for oldest in list(_free):
+        if sum(size * len(rooms) for size, rooms in list(_free.items())) <= MOST:
+            break
+        _free.pop(oldest, None)
