@@ -1,0 +1,245 @@
+"""The CPU engine among threads and processes, on the disk, at other widths, and what it refuses."""
+
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cpu_cases import EVERY, flat, layer, repeat
+
+import unrolled as ur
+from unrolled.scan.cpu.cache import folder
+
+SRC = str(Path(ur.__file__).parents[1])
+
+PROGRAM = """
+import torch, unrolled as ur
+torch.manual_seed(0)
+m = ur.GRU(9, 17, batch_first=True)
+x = torch.randn(5, 6, 9, requires_grad=True)
+with ur.engine("cpu"):
+    output, _ = m(x)
+    got = torch.autograd.grad(output.sum(), [x, *m.parameters()])
+with ur.engine("reference"):
+    truth, _ = m(x)
+    wanted = torch.autograd.grad(truth.sum(), [x, *m.parameters()])
+torch.testing.assert_close(output, truth)
+torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+print("agrees")
+"""
+
+
+def start(program, **variables):
+    path = os.pathsep.join([SRC, os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, "PYTHONPATH": path, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    try:
+        output, errors = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode == 0, errors
+    return output
+
+
+def results_and_gradients(module, x):
+    with ur.engine("cpu"):
+        with torch.no_grad():
+            quiet = flat(module(x))
+        kept = flat(module(x))
+        return [*quiet, *torch.autograd.grad(kept[0].square().sum(), list(module.parameters()))]
+
+
+def test_many_threads_at_once():
+    layers = [layer(name, 16, 70) for name in ("gru", "lstm", "rnn_tanh", "slstm")]
+    inputs = [torch.randn(b, 20, 16) for b in (1, 5, 30)]
+    work = [(m, x) for m in layers for x in inputs]
+    wanted = [results_and_gradients(*w) for w in work]
+    wrong, done = [], []
+
+    def run(offset):
+        for index in range(2 * len(work)):
+            at = (index * 5 + offset) % len(work)
+            got = results_and_gradients(*work[at])
+            if not all(torch.equal(a, b) for a, b in zip(got, wanted[at], strict=True)):
+                wrong.append(at)
+        done.append(offset)
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(done) == list(range(8))
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_while_the_workers_wait_for_more():
+    # The child compares without torch, whose own threads do not survive a fork.
+    program = """
+import os, warnings, torch, unrolled as ur
+from unrolled.scan.cpu import pool
+def check(m, x, wanted):
+    with torch.no_grad(), ur.engine("cpu"):
+        assert all((m(x)[0].numpy() == wanted).all() for _ in range(5))
+warnings.simplefilter("ignore", DeprecationWarning)
+torch.set_num_threads(2)
+m, x = ur.GRU(32, 96), torch.randn(50, 16, 32)
+with torch.no_grad(), ur.engine("cpu"):
+    wanted = m(x)[0].numpy()
+assert len(pool._pool._wakes) == 1
+pid = os.fork()
+if not pid:
+    assert not pool._pool._wakes
+    check(m, x, wanted)
+    assert len(pool._pool._wakes) == 1
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+check(m, x, wanted)
+print("whole")
+"""
+    assert finish(start(program)) == "whole\n"
+
+
+def test_spawn():
+    context = torch.multiprocessing.get_context("spawn")
+    m, x = layer("gru", 32, 96).requires_grad_(False), torch.randn(16, 20, 32)
+    with ur.engine("cpu"):
+        process = context.Process(target=repeat, args=(m, x, m(x)[0]))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def test_other_vector_widths():
+    started = [start(PROGRAM, UNROLLED_CPU_WIDTH=width) for width in ("4", "8", "16")]
+    assert [finish(p) for p in started] == ["agrees\n"] * 3
+
+
+def test_the_cache_with_two_processes_at_once_then_corrupted_or_unwritable(tmp_path):
+    started = [start(PROGRAM, UNROLLED_CACHE=str(tmp_path)) for _ in range(2)]
+    assert [finish(p) for p in started] == ["agrees\n"] * 2
+    kept = sorted(tmp_path.glob("*.o"))
+    assert len(kept) >= 3
+    whole = [f.read_bytes() for f in kept]
+    for number, file in enumerate(kept):
+        file.write_bytes((b"", whole[number][:100], whole[number][:-1] + b"?")[number % 3])
+    # And one whose folder cannot be made.
+    started = [start(PROGRAM, UNROLLED_CACHE=str(place)) for place in (tmp_path, kept[0] / "below")]
+    assert [finish(p) for p in started] == ["agrees\n"] * 2
+    assert [f.read_bytes() for f in kept] == whole
+    assert not [f for f in tmp_path.iterdir() if f.suffix != ".o"]
+
+
+def test_the_cache_is_where_the_variable_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path))
+    assert folder() == tmp_path
+
+
+def test_set_num_threads_is_obeyed():
+    program = """
+import threading, torch, unrolled as ur
+m, x = ur.GRU(64, 128), torch.randn(60, 32, 64)
+def ours(): return [t.name for t in threading.enumerate() if t.name.startswith("unrolled")]
+with torch.no_grad(), ur.engine("cpu"):
+    torch.set_num_threads(1)
+    m(x)
+    assert not ours(), ours()
+    torch.set_num_threads(3)
+    m(x)
+    assert len(ours()) == 2, ours()
+    assert torch.get_num_threads() == 3
+print("obeyed")
+"""
+    assert finish(start(program)) == "obeyed\n"
+
+
+@ur.cell(gates=1)
+def with_a_sine(x, r, h):
+    return torch.special.bessel_j0(x[0] + r[0])
+
+
+@ur.cell(gates=1)
+def sees_its_neighbours(x, r, h):
+    return torch.tanh(x[0] + r[0]) - h.mean(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "op"), [(with_a_sine, "bessel_j0"), (sees_its_neighbours, "mean")], ids=["op", "mean"]
+)
+def test_a_refused_cell_is_named_by_its_op_and_said_once(cell, op):
+    recurrent, x = ur.Recurrent(cell, 3, 5), torch.randn(4, 2, 3)
+    assert op in ur.explain(recurrent, x).refused["cpu"]
+    with pytest.warns(ur.EngineWarning, match=op):
+        recurrent(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recurrent(x)
+    with ur.engine("cpu"), pytest.raises(ur.Error, match=op):
+        recurrent(x)
+
+
+def test_every_shipped_cell_is_taken():
+    for name in EVERY:
+        assert ur.explain(layer(name, 3, 5), torch.randn(2, 4, 3)).engine == "cpu"
+
+
+def ulps(got, wanted):
+    spacing = torch.from_numpy(np.spacing(wanted.abs().float().clamp_min(1e-37).numpy())).double()
+    return ((got.double() - wanted).abs() / spacing).max().item()
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "tanh", "exp"])
+def test_functions_err_at_most_two_ulps_more_than_torchs(function):
+    apply = getattr(torch, function)
+    made = ur.cell(gates=1, recurrent="none")(_unit(function))
+    recurrent = ur.Recurrent(made, 1, 1, bias=False)
+    recurrent.weight_ih_l0.data.fill_(1.0)
+    ranges = [torch.linspace(-87, 87, 200001), torch.linspace(-2, 2, 100001)]
+    ranges += [torch.logspace(-30, 1.9, 50000), -torch.logspace(-30, 1.9, 50000)]
+    x = torch.cat(ranges)
+    with torch.no_grad(), ur.engine("cpu"):
+        got = recurrent(x[:, None, None])[0]
+    got, wanted = got.flatten(), apply(x.double())
+    normal = wanted.abs() > 2e-38
+    ours, theirs = ulps(got[normal], wanted[normal]), ulps(apply(x)[normal], wanted[normal])
+    assert ours <= theirs + 2, (ours, theirs)
+
+
+def _unit(function):
+    def unit(x, r, h):
+        return getattr(torch, function)(x[0]) + 0 * h
+
+    return unit
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "tanh", "exp"])
+def test_functions_at_the_ends(function):
+    recurrent = ur.Recurrent(ur.cell(gates=1, recurrent="none")(_ends(function)), 1, 1, bias=False)
+    recurrent.weight_ih_l0.data.fill_(1.0)
+    x = torch.tensor([float("-inf"), -1e30, -200.0, -0.0, 0.0, 200.0, 1e30, float("inf"), float("nan")])
+    with torch.no_grad(), ur.engine("cpu"):
+        got = recurrent(x[:, None, None])[0].flatten()
+    torch.testing.assert_close(got, getattr(torch, function)(x), equal_nan=True)
+
+
+def _ends(function):
+    def unit(x, r, h):
+        return getattr(torch, function)(x[0])
+
+    return unit
