@@ -14,6 +14,7 @@ from cpu_cases import EVERY, flat, layer, repeat
 
 import unrolled as ur
 from unrolled.scan.cpu.cache import folder
+from unrolled.scan.cpu.machine import machine
 
 SRC = str(Path(ur.__file__).parents[1])
 
@@ -127,12 +128,17 @@ def test_spawn():
 
 
 def test_other_vector_widths():
-    started = [start(PROGRAM, UNROLLED_CPU_WIDTH=width) for width in ("4", "8", "16")]
-    assert [finish(p) for p in started] == ["agrees\n"] * 3
+    started = [
+        start(PROGRAM, UNROLLED_CPU_WIDTH=width)
+        for width in ("4", "8", "16")
+        if int(width) != machine().width
+    ]
+    assert [finish(p) for p in started] == ["agrees\n"] * len(started)
 
 
 def test_the_cache_with_two_processes_at_once_then_corrupted_or_unwritable(tmp_path):
-    started = [start(PROGRAM, UNROLLED_CACHE=str(tmp_path)) for _ in range(2)]
+    program = PROGRAM.replace("GRU", "RNN")
+    started = [start(program, UNROLLED_CACHE=str(tmp_path)) for _ in range(2)]
     assert [finish(p) for p in started] == ["agrees\n"] * 2
     kept = sorted(tmp_path.glob("*.o"))
     assert len(kept) >= 3
@@ -140,7 +146,7 @@ def test_the_cache_with_two_processes_at_once_then_corrupted_or_unwritable(tmp_p
     for number, file in enumerate(kept):
         file.write_bytes((b"", whole[number][:100], whole[number][:-1] + b"?")[number % 3])
     # And one whose folder cannot be made.
-    started = [start(PROGRAM, UNROLLED_CACHE=str(place)) for place in (tmp_path, kept[0] / "below")]
+    started = [start(program, UNROLLED_CACHE=str(place)) for place in (tmp_path, kept[0] / "below")]
     assert [finish(p) for p in started] == ["agrees\n"] * 2
     assert [f.read_bytes() for f in kept] == whole
     assert not [f for f in tmp_path.iterdir() if f.suffix != ".o"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
-from .forward import copies, get, products, put
 from .machine import Machine
 from .products import Tiles, for_tiles, for_widths, outer, tiles
+from .shape import copies, get, products, put
 from .sync import share
 
 NAMES = ("weights", "inputs", "symbols", "features")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
-from .forward import BARRIER, STEP, Shape, copies, get, products, put, slot
 from .products import for_tiles, for_widths
+from .shape import BARRIER, STEP, Shape, copies, get, products, put, slot
 from .sync import barrier, share
 from .trace import Node
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from ... import files
 from ...errors import Error
 from ...version import __version__
-from .forward import Shape
 from .machine import Library, assemble
+from .shape import Shape
 
 _DIGEST = 32
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..stack import Stack
 from .fields import FIELDS
-from .forward import Shape
 from .pack import panels
+from .shape import Shape
 
 
 def memory(count: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..stack import Stack, Weights
 from .digest import Digest
-from .forward import Shape
+from .shape import Shape
 
 
 class Packed(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ...cells import Cell
 from . import after, backward, forward
 from .cache import library
-from .forward import Shape
 from .machine import Machine
+from .shape import Shape
 from .trace import Graph, graph_of, keep, vector_count
 
 
