@@ -58,7 +58,7 @@ def for_language(
         if size == sizes[0] or (can_read >= READ_PER_PARAMETER * parameters and parameters <= 2 * symbols):
             hidden, read = size, can_read
     passes = read / symbols
-    dropout = 0.0 if passes < 1.5 else 0.1 if passes < 4 else 0.2 if hidden < 384 else 0.3
+    dropout = 0.0 if passes < 6 else 0.1 if passes < 9 else 0.2 if hidden < 384 else 0.3
     chosen: dict[str, Any] = {"hidden_size": hidden, "dropout": dropout}
     chosen = {name: value for name, value in chosen.items() if name not in given}
     rate = min(4e-3, 4e-3 * (256 / hidden) ** 0.5)

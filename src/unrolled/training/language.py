@@ -35,6 +35,7 @@ class Options(ModelOptions):
     tied: the head's weights are the embedding's.
     """
 
+    batch: int = 8
     window: int = 64
     unit: str = "character"
     least: int = 1
