@@ -152,7 +152,7 @@ def test_ctrl_c_ends_the_run_with_the_best_model(tmp_path):
 
 def test_tiny_shakespeare_is_learnt_from_the_real_file(data, tmp_path):
     text = (data / "tiny_shakespeare" / "input.txt").read_text()
-    options = Options(hidden_size=64, embedding_size=32)
+    options = Options(hidden_size=64, embedding_size=32, batch=32)
     result = train_language(text, tmp_path, Plan(steps=250, learning_rate=0.01), options)
     assert result.best < 2.1
 
