@@ -268,7 +268,7 @@ def trace(cell: Cell, bias: bool) -> Graph:
 
 class Plan(NamedTuple):
     """How the backward kernel gets the forward values it needs: these nodes are kept, the rest is
-    computed again from them, the previous states, the vectors and (if h_is_out) the output."""
+    computed again from them, the previous states, the vectors and (if it is a state) the output."""
 
     saved: tuple[Node, ...]
 
