@@ -13,6 +13,7 @@ import torch
 from cpu_cases import EVERY, flat, layer, repeat
 
 import unrolled as ur
+from unrolled.scan.cpu import team
 from unrolled.scan.cpu.cache import folder
 from unrolled.scan.cpu.machine import machine
 
@@ -65,6 +66,13 @@ def results_and_gradients(module, x):
         return [*quiet, *torch.autograd.grad(kept[0].square().sum(), list(module.parameters()))]
 
 
+@pytest.fixture(params=["torch's team", "own workers"])
+def threads_of(request, monkeypatch):
+    if request.param == "own workers":
+        monkeypatch.setattr(team, "_forked", True)
+
+
+@pytest.mark.usefixtures("threads_of")
 def test_many_threads_at_once():
     layers = [layer(name, 16, 70) for name in ("gru", "lstm", "rnn_tanh", "slstm")]
     inputs = [torch.randn(b, 20, 16) for b in (1, 5, 30)]
@@ -103,7 +111,6 @@ torch.set_num_threads(2)
 m, x = ur.GRU(32, 96), torch.randn(50, 16, 32)
 with torch.no_grad(), ur.engine("cpu"):
     wanted = m(x)[0].numpy()
-assert len(pool._pool._wakes) == 1
 pid = os.fork()
 if not pid:
     assert not pool._pool._wakes
@@ -115,6 +122,22 @@ check(m, x, wanted)
 print("whole")
 """
     assert finish(start(program)) == "whole\n"
+
+
+def test_a_team_smaller_than_asked_for_runs_nothing():
+    program = """
+import torch, unrolled as ur
+from unrolled.scan.cpu import pool
+m, x = ur.GRU(64, 128), torch.randn(60, 32, 64)
+with torch.no_grad(), ur.engine("cpu"):
+    torch.set_num_threads(1)
+    wanted = m(x)[0]
+    torch.set_num_threads(3)
+    assert torch.equal(m(x)[0], wanted)
+assert len(pool._pool._wakes) == 2
+print("whole")
+"""
+    assert finish(start(program, OMP_THREAD_LIMIT="2")) == "whole\n"
 
 
 def test_spawn():
@@ -157,18 +180,28 @@ def test_the_cache_is_where_the_variable_says(tmp_path, monkeypatch):
     assert folder() == tmp_path
 
 
-def test_set_num_threads_is_obeyed():
-    program = """
+@pytest.mark.parametrize("own", [False, True])
+def test_set_num_threads_is_obeyed(own):
+    program = f"""
 import threading, torch, unrolled as ur
+from unrolled.scan.cpu import team
 m, x = ur.GRU(64, 128), torch.randn(60, 32, 64)
+team._forked = {own}
+teams, run = [], team.Team.run
+def watched(self, member, count):
+    came = run(self, member, count)
+    if came:
+        teams.append(count)
+    return came
+team.Team.run = watched
 def ours(): return [t.name for t in threading.enumerate() if t.name.startswith("unrolled")]
 with torch.no_grad(), ur.engine("cpu"):
     torch.set_num_threads(1)
     m(x)
-    assert not ours(), ours()
+    assert not ours() and not teams, (ours(), teams)
     torch.set_num_threads(3)
     m(x)
-    assert len(ours()) == 2, ours()
+    assert (len(ours()), teams) == ((2, []) if {own} else (0, [3])), (ours(), teams)
     assert torch.get_num_threads() == 3
 print("obeyed")
 """

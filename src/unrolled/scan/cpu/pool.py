@@ -1,4 +1,4 @@
-"""A few threads that run kernels beside the caller's own.
+"""A few threads that run kernels beside the caller's own: torch's team, or workers of this pool.
 
 A worker that has finished waits for a while inside a kernel, without the interpreter's lock, so that
 the next job reaches it in a fraction of a microsecond; then it sleeps. One caller has the pool at a
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import team
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
@@ -33,7 +34,7 @@ MOST_JOBS = 11
 
 def _emit() -> str:
     """serve(slot): the worker's loop. lead(slots, count, own): posts, runs its own jobs, waits; or
-    returns how many workers before the first that sleeps.
+    returns how many workers before the first that sleeps. member(data): one thread's part in a team.
 
     A slot, 32 words: 0 its state; 8 the jobs' number, then (function, block, rank) for each."""
     module = Module(machine().width)
@@ -47,6 +48,7 @@ def _emit() -> str:
     jobs.finish()
     _emit_serve(module)
     _emit_lead(module)
+    team.emit(module, "jobs", 8 * _WORDS)
     return str(module)
 
 
@@ -96,13 +98,13 @@ def _emit_lead(module: Module) -> None:
 
 
 @cache
-def _code() -> tuple[Any, Any, Any]:
-    made = library(_emit, "pool", ("serve", "lead"), None)
+def _code() -> tuple[Any, Any, int, Any]:
+    made = library(_emit, "pool", ("serve", "lead", "member"), None)
     serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made["serve"])
     lead = ctypes.CFUNCTYPE(
         ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
     )(made["lead"])
-    return serve, lead, made
+    return serve, lead, made["member"], made
 
 
 class Pool:
@@ -111,16 +113,14 @@ class Pool:
     def __init__(self) -> None:
         self._claimed = threading.Lock()
         self._slots = _aligned(64)
+        self._team = team.Team(self._slots)
         self._wakes: list[threading.Semaphore] = []
 
     def claim(self, wanted: int) -> int:
         """How many workers the caller may use; more than 1: until it calls `free`."""
         if wanted <= 1 or not self._claimed.acquire(blocking=False):
             return 1
-        wanted = min(wanted, self._slots.shape[0])
-        while len(self._wakes) < wanted - 1:
-            self._start()
-        return wanted
+        return min(wanted, self._slots.shape[0])
 
     def free(self) -> None:
         """Lets the next caller have the workers."""
@@ -128,6 +128,8 @@ class Pool:
 
     def awake(self, wanted: int) -> bool:
         """Whether so many workers would start at once."""
+        if self._team.there:
+            return self._team.warm
         count = wanted - 1
         return len(self._wakes) >= count and bool((self._slots[1 : 1 + count, 0] != _ASLEEP).all())
 
@@ -151,13 +153,18 @@ class Pool:
 
         For more than one worker the caller has claimed as many.
         """
-        lead, count = _code()[1], len(jobs) - 1
+        _, lead, member, _ = _code()
+        count = len(jobs) - 1
         own = _aligned(1)[0] if count == 0 else self._slots[0]
         for worker, todo in enumerate(jobs):
             slot = self._slots[worker] if worker else own
             words = [len(todo), *(word for job in todo for word in job)]
             slot[1] = function
             slot[8 : 8 + len(words)] = words
+        if count and self._team.run(member, count + 1):
+            return
+        while len(self._wakes) < count:
+            self._start()
         first, base = 0, self._slots.ctypes.data + 8 * _WORDS
         while True:
             asleep = lead(base, first, count, own.ctypes.data)

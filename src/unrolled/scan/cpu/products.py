@@ -35,14 +35,19 @@ class Tiles(NamedTuple):
 
     def table(self) -> np.ndarray:
         """table[n]: the height of the first tile when n rows are left (n <= CAP)."""
-        best, first = [0.0], [0]
-        for n in range(1, CAP + 1):
-            # A tile reads its weights once, which costs as much as two rows' arithmetic.
-            options = [(max(r / 2, 1.2) + 0.2 + best[n - r], -r) for r in self.sizes if r <= n]
-            cost, size = min(options)
-            best.append(cost)
-            first.append(-size)
-        return np.array(first, dtype=np.int64)
+        return _table(self.sizes)
+
+
+@cache
+def _table(sizes: tuple[int, ...]) -> np.ndarray:
+    best, first = [0.0], [0]
+    for n in range(1, CAP + 1):
+        # A tile reads its weights once, which costs as much as two rows' arithmetic.
+        options = [(max(r / 2, 1.2) + 0.2 + best[n - r], -r) for r in sizes if r <= n]
+        cost, size = min(options)
+        best.append(cost)
+        first.append(-size)
+    return np.array(first, dtype=np.int64)
 
 
 @cache
