@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from .emit import I64, PTR, Module
-from .machine import machine
 
 WARM = 1e-3
 """Seconds for which a team surely waits without sleeping."""
