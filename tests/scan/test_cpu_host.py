@@ -188,8 +188,8 @@ from unrolled.scan.cpu import team
 m, x = ur.GRU(64, 128), torch.randn(60, 32, 64)
 team._forked = {own}
 teams, run = [], team.Team.run
-def watched(self, member, count):
-    came = run(self, member, count)
+def watched(self, member, slots, count):
+    came = run(self, member, slots, count)
     if came:
         teams.append(count)
     return came

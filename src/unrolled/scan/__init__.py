@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from . import engines
 from .dispatch import run
 from .engines import Explanation, engine
 from .stack import Call, Stack, Weights
@@ -57,6 +58,11 @@ def scan(
 
     Raises Error or TypeError for wrong arguments.
     """
+    if lengths is None and reset is None and not (training and stack.dropout):
+        done = engines.again(stack, input, parameters, state, batch_first)
+        if done is not None:
+            output, states = done
+            return output, states[0] if len(states) == 1 else states
     call, single = validate(stack, input, parameters, state, lengths, reset, batch_first, training)
     output, states = run(call)
     if single:

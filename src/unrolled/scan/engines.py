@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..errors import EngineWarning, Error
 from . import aten, cpu, reference, watching
-from .stack import Call
+from .stack import Call, Stack
 
 
 class Engine(Protocol):
@@ -78,6 +81,26 @@ def choose(call: Call) -> Explanation:
             return Explanation(name, refused)
         refused[name] = reason
     raise Error(f"{call.stack}: no engine takes this call: {refused}")
+
+
+def again(
+    stack: Stack, input: Tensor, parameters: Sequence[Tensor], state: object, batch_first: bool
+) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+    """What `scan` returns for an inference call whose like has come before, without checking it anew; None
+    where it must be checked, or another engine was asked for, or somebody watches."""
+    if torch.compiler.is_compiling() or _forced.get() not in (None, "cpu") or watching.watched():
+        return None
+    if os.environ.get("UNROLLED_ENGINE", "cpu") not in ("cpu", ""):
+        return None
+    return _ready().again(stack, input, parameters, state, batch_first)
+
+
+@cache
+def _ready() -> ModuleType:
+    # Only who runs a scan pays for importing kernels.
+    from .cpu import ready
+
+    return ready
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -35,6 +35,11 @@ def watch() -> Iterator[list[Watched]]:
         _watching.reset(token)
 
 
+def watched() -> bool:
+    """Whether anyone watches."""
+    return _watching.get() is not None
+
+
 def note(call: Call, output: Tensor, states: tuple[Tensor, ...]) -> None:
     """Keeps a call that has run, if anyone watches."""
     watched = _watching.get()

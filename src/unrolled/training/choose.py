@@ -23,6 +23,8 @@ LADDER = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes to choose among."""
 READ_PER_PARAMETER = 10
 """Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
+MEASURED = 1.0
+"""Seconds for which a speed is measured, or a hundredth of the plan's where that is less."""
 ENOUGH = 12
 """Passes over short rows after which more time gains nothing."""
 
@@ -48,7 +50,7 @@ def for_language(
     options = replace(options, **given)
     if plan.seconds is None:
         return Choice(options, plan)
-    speed, base = _language_speed(distinct, options)
+    speed, base = _language_speed(distinct, options, plan.seconds)
     sizes = [options.hidden_size] if "hidden_size" in given else list(LADDER)
     hidden, read = sizes[0], 0.0
     for size in sizes:
@@ -88,7 +90,12 @@ def for_classifier(
     total, hidden, passes = sum(lengths), sizes[0], 0.0
     for size in sizes:
         sized = replace(options, hidden_size=size)
-        can = _classifier_speed(lengths, symbols, labels, sized) * plan.seconds * 0.95 / max(total, 1)
+        can = (
+            _classifier_speed(lengths, symbols, labels, sized, plan.seconds)
+            * plan.seconds
+            * 0.95
+            / max(total, 1)
+        )
         if size == sizes[0] or can >= ENOUGH:
             hidden, passes = size, can
         if can < ENOUGH:
@@ -108,25 +115,27 @@ def for_classifier(
 def _parameters(distinct: int, options: ModelOptions) -> int:
     """Those of the layers and the head, whose number says how long a step takes."""
     with torch.device("meta"):
-        model = LanguageModel(Vocabulary(map(chr, range(1, distinct + 1))), **options.model())
+        model = LanguageModel(Vocabulary(map(str, range(distinct))), **options.model())
     return sum(p.numel() for n, p in model.named_parameters() if not n.startswith(("embedding", "vectors")))
 
 
-def _language_speed(distinct: int, options: Options) -> tuple[float, int]:
+def _language_speed(distinct: int, options: Options, budget: float) -> tuple[float, int]:
     """Symbols a second of a model of 256 units, and that model's parameters."""
     sized = replace(options, hidden_size=256, seed=0)
-    model = LanguageModel(Vocabulary(map(chr, range(1, distinct + 1))), **sized.model())
+    model = LanguageModel(Vocabulary(map(str, range(distinct))), **sized.model())
     indices = torch.randint(distinct, (options.batch, options.window))
 
     def loss() -> Tensor:
         return cross_entropy(model(indices)[0].flatten(0, 1), indices.flatten())
 
-    return indices.numel() / _step_seconds(model, loss), _parameters(distinct, sized)
+    return indices.numel() / _step_seconds(model, loss, budget), _parameters(distinct, sized)
 
 
-def _classifier_speed(lengths: list[int], symbols: int, labels: int, options: ClassifierOptions) -> float:
+def _classifier_speed(
+    lengths: list[int], symbols: int, labels: int, options: ClassifierOptions, budget: float
+) -> float:
     """Symbols a second, padding not counted, with texts of the middling length."""
-    vocabulary = Vocabulary(map(chr, range(1, symbols + 1)))
+    vocabulary = Vocabulary(map(str, range(symbols)))
     names = [str(i) for i in range(labels)]
     model = Classifier(
         vocabulary,
@@ -141,14 +150,15 @@ def _classifier_speed(lengths: list[int], symbols: int, labels: int, options: Cl
     def loss() -> Tensor:
         return model(Batch(indices, None, vocabulary)).logsumexp(-1).sum()
 
-    return indices.numel() / _step_seconds(model, loss)
+    return indices.numel() / _step_seconds(model, loss, budget)
 
 
-def _step_seconds(model: Model | nn.Module, loss: Callable[[], Tensor]) -> float:
-    """The shortest of a few steps with AdamW, after one to warm up."""
+def _step_seconds(model: Model | nn.Module, loss: Callable[[], Tensor], budget: float) -> float:
+    """The shortest of some steps with AdamW, after one to warm up: what other programs take from some of
+    the steps must not choose the model. budget: seconds of the whole run."""
     optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)
-    times = []
-    for _ in range(4):
+    times: list[float] = []
+    while len(times) < 4 or sum(times[1:]) < min(MEASURED, budget / 100):
         begin = time.perf_counter()
         optimizer.zero_grad()
         loss().backward()

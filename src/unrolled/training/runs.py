@@ -32,7 +32,7 @@ class ModelOptions:
     batch: rows read side by side.
     """
 
-    cell: str = "lstm"
+    cell: str = "gru"
     hidden_size: int = 256
     num_layers: int = 1
     dropout: float = 0.2

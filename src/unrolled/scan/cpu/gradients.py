@@ -15,7 +15,7 @@ from .inference import cost
 from .layer import Group, Layer, assign, memory, place
 from .machine import machine
 from .pack import panels, transposed
-from .pool import Pool, workers
+from .pool import Pool, Work, workers
 from .program import backward_kernel, products_after
 from .room import borrow
 
@@ -161,7 +161,8 @@ def gradients(
         together = most if len(blocks) == 1 and most <= scan.layer.geometry.out_panels else 1
         for block in blocks:
             block[FIELDS["workers"]] = together
-        pool.run(kernel.address, assign([b.ctypes.data for b in blocks], together, most))
+        jobs = assign([b.ctypes.data for b in blocks], together, most)
+        pool.run(Work(kernel.address, jobs))
         made = [_After(side, pool, most, needed[0]) for side in sides]
     dx = made[0].dx
     for other in made[1:]:
@@ -202,7 +203,7 @@ class _After:
             block[FIELDS["workers"]] = self._most
         # Block after block, since all of them add to one result, of which each worker has a part.
         jobs = [[(b.ctypes.data, w) for b in blocks] for w in range(self._most)]
-        self._pool.run(self._address[name], jobs)
+        self._pool.run(Work(self._address[name], jobs))
 
     def _input_weights(self, indexed: bool) -> None:
         side = self.side

@@ -15,7 +15,7 @@ from .fields import FIELDS
 from .layer import Geometry, Layer, memory, place
 from .machine import machine
 from .pack import Packed, kept, pack
-from .pool import workers
+from .pool import Work, workers
 from .program import Kernel, forward_kernel
 
 _MOST_PLANS = 64
@@ -67,7 +67,7 @@ def layer_forward(
             names, values = fields_of(packed, tensors, direction == 1)
             for group in groups:
                 group.block[names] = values
-        pool.run(kernel.address, layer.jobs)
+        pool.run(Work(kernel.address, layer.jobs))
         held.clear()
         _give(key, layer)
     return out

@@ -107,13 +107,16 @@ def _code() -> tuple[Any, Any, int, Any]:
     return serve, lead, made["member"], made
 
 
+FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+
+
 class Pool:
     """The threads; worker 0 is whoever calls."""
 
     def __init__(self) -> None:
         self._claimed = threading.Lock()
         self._slots = _aligned(64)
-        self._team = team.Team(self._slots)
+        self._team = team.Team()
         self._wakes: list[threading.Semaphore] = []
 
     def claim(self, wanted: int) -> int:
@@ -148,31 +151,49 @@ class Pool:
         self._wakes.append(wake)
         threading.Thread(target=work, name=f"unrolled-{index}", daemon=True).start()
 
-    def run(self, function: int, jobs: Sequence[Sequence[tuple[int, int]]]) -> None:
-        """function(block, rank) for every job, jobs[w] by worker w; returns when all are done.
+    def run(self, work: Work) -> None:
+        """Does the work and returns when all of it is done.
 
         For more than one worker the caller has claimed as many.
         """
+        count = work.count - 1
+        if not count:
+            work.alone()
+            return
         _, lead, member, _ = _code()
-        count = len(jobs) - 1
-        own = _aligned(1)[0] if count == 0 else self._slots[0]
-        for worker, todo in enumerate(jobs):
-            slot = self._slots[worker] if worker else own
-            words = [len(todo), *(word for job in todo for word in job)]
-            slot[1] = function
-            slot[8 : 8 + len(words)] = words
-        if count and self._team.run(member, count + 1):
+        if self._team.run(member, work.slots, work.count):
             return
         while len(self._wakes) < count:
             self._start()
+        self._slots[1 : work.count, 1:] = work.slots[1:, 1:]
         first, base = 0, self._slots.ctypes.data + 8 * _WORDS
         while True:
-            asleep = lead(base, first, count, own.ctypes.data)
+            asleep = lead(base, first, count, work.slots.ctypes.data)
             if asleep < 0:
                 return
             self._slots[asleep + 1, 0] = _POSTED
             self._wakes[asleep].release()
             first = asleep + 1
+
+
+class Work:
+    """function(block, rank) for every job, jobs[w] by worker w."""
+
+    def __init__(self, function: int, jobs: Sequence[Sequence[tuple[int, int]]]) -> None:
+        self.count = len(jobs)
+        self._call, self._jobs = FUNCTION(function), jobs
+        if self.count == 1:
+            return
+        self.slots = _aligned(self.count)
+        self.slots[:, 1] = function
+        for slot, todo in zip(self.slots, jobs, strict=True):
+            words = [len(todo), *(word for job in todo for word in job)]
+            slot[8 : 8 + len(words)] = words
+
+    def alone(self) -> None:
+        """All of it by the caller, whose only worker it is for."""
+        for block, rank in self._jobs[0]:
+            self._call(block, rank)
 
 
 def _aligned(count: int) -> np.ndarray:

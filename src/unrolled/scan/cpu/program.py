@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -56,6 +55,3 @@ def _shape(cell: Cell, bias: bool, projected: bool, training: bool, machine: Mac
         raise TypeError(graph)
     plan = keep(graph, output_is_state=not projected) if training else None
     return Shape(graph, vector_count(cell, bias), projected, machine, plan)
-
-
-FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)

@@ -50,7 +50,8 @@ def _runtime() -> tuple[Any, int, int] | None:
         return None
     parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     parallel.restype = None
-    return parallel, *(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (number, size))
+    first, second = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (number, size))
+    return parallel, first, second
 
 
 def emit(module: Module, jobs: str, stride: int) -> None:
@@ -71,8 +72,7 @@ def emit(module: Module, jobs: str, stride: int) -> None:
 class Team:
     """Torch's threads, as seen by one pool."""
 
-    def __init__(self, slots: np.ndarray) -> None:
-        self._slots = slots
+    def __init__(self) -> None:
         self._last = 0.0
 
     @property
@@ -85,13 +85,13 @@ class Team:
         """Whether it ran so short a while ago that it does not sleep."""
         return time.monotonic() - self._last < WARM
 
-    def run(self, member: int, count: int) -> bool:
-        """Runs slots 0 .. count - 1, one a thread; False: the team was smaller, and nothing has run."""
+    def run(self, member: int, slots: np.ndarray, count: int) -> bool:
+        """Runs `count` slots, one a thread; False: the team was smaller, and nothing has run."""
         runtime = _runtime()
         if runtime is None or _forked:
             return False
         parallel, number, size = runtime
-        data = np.array([self._slots.ctypes.data, number, size, count, 0], dtype=np.int64)
+        data = np.array([slots.ctypes.data, number, size, count, 0], dtype=np.int64)
         parallel(member, data.ctypes.data, count, 0)
         self._last = time.monotonic()
         return not data[4]

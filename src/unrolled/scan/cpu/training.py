@@ -16,7 +16,7 @@ from .gradients import Scan, gradients
 from .inference import cost, fields_of, output_like, packed_weights, tensors_of
 from .layer import Geometry, Group, Layer
 from .machine import machine
-from .pool import workers
+from .pool import Work, workers
 from .program import forward_kernel
 from .room import borrow
 
@@ -79,7 +79,7 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
                 kept.append(_history(layer, group))
             held.append(tensors)
             kept.append((packed, tensors[2], tensors[4]))
-        pool.run(kernel.address, layer.jobs)
+        pool.run(Work(kernel.address, layer.jobs))
         held.clear()
     return out, finals, Scan(layer, kept, x)
 

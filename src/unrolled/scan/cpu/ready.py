@@ -1,0 +1,239 @@
+"""Inference calls whose like has come before: nothing is checked, chosen or laid out twice.
+
+A short call's arithmetic takes less time than the checks before it. What they depend on (shapes, the
+parameters and what they hold, torch's modes) is compared here; then a few addresses go into blocks that
+are ready otherwise, and the kernels run.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import transforms
+from ..stack import Call, Stack
+from . import refuses
+from .digest import Digest
+from .fields import FIELDS
+from .inference import cost, fields_of, output_like, packed_weights, tensors_of
+from .layer import Geometry, Layer
+from .machine import machine
+from .pool import Work, workers
+from .program import forward_kernel
+
+MOST = 64
+"""Kinds of calls remembered; those that came first go first."""
+
+Result = tuple[Tensor, tuple[Tensor, ...]]
+
+
+class _Kind(NamedTuple):
+    """Calls of one stack with one shape."""
+
+    stack: Stack
+    cost: float
+    ready: list[_Ready]
+    end: weakref.finalize[..., Tensor]
+
+
+_kinds: dict[Any, _Kind] = {}
+
+
+def again(
+    stack: Stack, x: Any, parameters: Sequence[Tensor], state: Any, batch_first: bool
+) -> Result | None:
+    """Output and last states, as `scan` returns them, of a call without lengths, reset and dropout whose
+    like has come before; None: it must go the long way, or nothing but kernels will do for it."""
+    if not _plain(x) or len(x.shape) != 3:
+        return None
+    # Not the stack itself, whose hash takes as long as all else here.
+    key = (id(stack), x.shape, batch_first)
+    kind = _kinds.get(key)
+    if kind is None or kind.stack is not stack:
+        _remember(key, stack, x, parameters)
+        return None
+    most = 1 if kind.cost < 20 else x.shape[0 if batch_first else 1] * stack.hidden_size
+    if most == 1:
+        return _run(kind, None, 1, parameters, x, state, batch_first)
+    with workers(kind.cost, most) as (pool, count):
+        return _run(kind, pool, count, parameters, x, state, batch_first)
+
+
+def _plain(x: Any) -> bool:
+    return (
+        type(x) is Tensor
+        and not torch.is_grad_enabled()
+        and x.dtype is torch.float32
+        and x.is_cpu
+        and x.is_contiguous()
+        and not x.is_neg()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._len_torch_function_stack()
+        and not transforms.active()
+    )
+
+
+def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor]) -> None:
+    rows = x.shape[0] * x.shape[1]
+    if not rows or not stack.input_size:
+        return
+    # What was laid out for a layer goes with the layer.
+    end = weakref.finalize(parameters[0], _kinds.pop, key, None)
+    end.atexit = False
+    _kinds[key] = _Kind(stack, cost(stack, stack.input_size, rows), [], end)
+    while len(_kinds) > MOST:
+        old = _kinds.pop(next(iter(_kinds)), None)
+        if old is not None:
+            old.end.detach()
+
+
+def _run(
+    kind: _Kind,
+    pool: Any,
+    count: int,
+    parameters: Sequence[Tensor],
+    x: Tensor,
+    state: Any,
+    batch_first: bool,
+) -> Result | None:
+    ready = _taken(kind, count)
+    if ready is None or not ready.holds(parameters):
+        ready = _made(kind, count, x, parameters, batch_first)
+        if ready is None:
+            return None
+    states = ready.states(state)
+    if states is None:
+        kind.ready.append(ready)
+        return None
+    result = ready.run(pool, x, states)
+    kind.ready.append(ready)
+    return result
+
+
+def _taken(kind: _Kind, count: int) -> _Ready | None:
+    """One for so many workers that no other thread uses."""
+    for one in kind.ready:
+        if one.count == count:
+            try:
+                kind.ready.remove(one)
+            except ValueError:  # another thread was faster
+                continue
+            return one
+    return None
+
+
+def _made(
+    kind: _Kind, count: int, x: Tensor, parameters: Sequence[Tensor], batch_first: bool
+) -> _Ready | None:
+    """A call of this kind laid out, if the engine takes it."""
+    stack = kind.stack
+    wanted = list(stack.shapes.values())
+    if x.shape[-1] != stack.input_size or [tuple(p.shape) for p in parameters] != wanted:
+        return None
+    if not all([p.is_contiguous() for p in parameters]):
+        return None
+    input = x if batch_first else x.transpose(0, 1)
+    slots = stack.num_layers * stack.directions
+    zeros = [torch.zeros(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
+    call = Call(stack, input, tuple(parameters), tuple(zeros))
+    if refuses(call) is not None:
+        return None
+    return _Ready(call, count, batch_first)
+
+
+class _Ready:
+    """One call laid out for `count` workers: all but where its input, output and states lie."""
+
+    def __init__(self, call: Call, count: int, batch_first: bool) -> None:
+        stack, self.count = call.stack, count
+        kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+        self._digest = Digest(call.parameters)
+        self._own = [weakref.ref(p) for p in call.parameters]
+        self._addresses = [p.data_ptr() for p in call.parameters]
+        self._zeros = call.state
+        self._shapes = [s.shape for s in call.state]
+        batch, time = call.input.shape[:2]
+        size = stack.output_size * stack.directions
+        self._out = (batch, time, size) if batch_first else (time, batch, size)
+        sample = torch.empty(self._out)
+        last = sample if batch_first else sample.transpose(0, 1)
+        finals = tuple([torch.empty(s) for s in self._shapes])
+        self._works: list[Work] = []
+        self._fills: list[tuple[memoryview, int, int, int]] = []
+        self._kept: list[Any] = [kernel]
+        x = call.input
+        bases = [x.data_ptr(), last.data_ptr()]
+        bases += [t.data_ptr() for t in (*call.state, *finals)]
+        for index, weights in enumerate(stack.weights(call.parameters)):
+            out = last if index + 1 == stack.num_layers else output_like(x, size)
+            layer = Layer(
+                Geometry(stack, kernel.shape, x.shape[-1], batch, time), count, False, False, False
+            )
+            for direction, groups in enumerate(layer.directions):
+                packed = packed_weights(call, kernel, weights[direction], False)
+                tensors = tensors_of(call, index, direction, x, out, finals)
+                fields, values = fields_of(packed, tensors, direction == 1)
+                outside = self._outside(index, stack)
+                for group in groups:
+                    group.block[fields] = values
+                    words = group.block.data
+                    for field, base in outside:
+                        self._fills.append((words, field, base, int(words[field]) - bases[base]))
+                self._kept.append(packed)
+            self._works.append(Work(kernel.address, layer.jobs))
+            self._kept += [layer, x, out]
+            x = out
+        # The memory of this call's own input and output is not for keeping: every call has its own.
+        self._kept = [k for k in self._kept if k is not call.input and k is not last]
+
+    def _outside(self, index: int, stack: Stack) -> list[tuple[int, int]]:
+        """The fields whose addresses a call gives, each with the number of its base."""
+        count = stack.cell.states
+        found = [(FIELDS["x"], 0)] if index == 0 else []
+        found += [(FIELDS["out"], 1)] if index + 1 == stack.num_layers else []
+        found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
+        return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
+
+    def holds(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether these are the parameters it was laid out for, and hold what they held."""
+        for p, own, address in zip(parameters, self._own, self._addresses, strict=True):
+            if own() is not p or p.data_ptr() != address:
+                return False
+            if p.dtype is not torch.float32 or not p.is_contiguous():
+                return False
+        return self._digest.holds()
+
+    def states(self, state: Any) -> Sequence[Tensor] | None:
+        """The initial states if they are as the kernels want them."""
+        if state is None:
+            return self._zeros
+        if type(state) is Tensor:
+            state = (state,)
+        if type(state) is not tuple or len(state) != len(self._shapes):
+            return None
+        for s, shape in zip(state, self._shapes, strict=True):
+            if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
+                return None
+            if not s.is_cpu or not s.is_contiguous() or s.is_neg():
+                return None
+        return state
+
+    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
+        """The call itself; the states are sound."""
+        out = torch.empty(self._out)
+        finals = tuple([torch.empty(s) for s in self._shapes])
+        bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
+        bases += [f.data_ptr() for f in finals]
+        for words, field, base, offset in self._fills:
+            words[field] = bases[base] + offset
+        for work in self._works:
+            if pool is None:
+                work.alone()
+            else:
+                pool.run(work)
+        return out, finals

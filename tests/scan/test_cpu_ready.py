@@ -1,0 +1,137 @@
+"""Calls whose like has come before: the same bits without the checks, and the checks where they are due."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from cpu_cases import flat, given, layer, states
+
+import unrolled as ur
+from unrolled.scan import watch
+from unrolled.scan.cpu import ready
+
+SHAPES = [
+    ("rnn_tanh", {}, 1, 1),
+    ("lstm", {}, 3, 5),
+    ("gru", {"num_layers": 3}, 2, 7),
+    ("lstm", {"bidirectional": True, "num_layers": 2}, 5, 3),
+    ("lstm", {"proj_size": 6, "bidirectional": True}, 4, 9),
+    ("slstm", {"num_layers": 2, "bias": False}, 1, 11),
+    ("min_gru", {}, 3, 4),
+    ("gru", {}, 16, 40),
+]
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """How many calls took the short way."""
+    done, run = [], ready._Ready.run
+
+    def counted(self, pool, x, states):
+        done.append(self.count)
+        return run(self, pool, x, states)
+
+    monkeypatch.setattr(ready._Ready, "run", counted)
+    return done
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("name", "options", "batch", "time"), SHAPES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_first, threads, runs):
+    module = layer(name, 13, 37, **options)
+    module.batch_first = batch_first
+    x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            wanted = flat(module(x))
+            assert not runs
+            for _ in range(3):
+                got = flat(module(x))
+                assert all(
+                    torch.equal(a, b) and a.shape == b.shape for a, b in zip(got, wanted, strict=True)
+                )
+                assert len({t.data_ptr() for t in (*got, *wanted)}) == 2 * len(got)
+            state = given(states(module, batch))
+            got = flat(module(x, state))
+            assert len(runs) == 4
+            with ur.engine("reference"):
+                torch.testing.assert_close(got, flat(module(x, state)), rtol=1e-4, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.no_grad()
+def test_written_weights_are_seen(runs):
+    module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
+    for write in (
+        lambda p: p.data.mul_(0.5),
+        lambda p: p.copy_(torch.randn_like(p)),
+        lambda p: setattr(p, "data", torch.randn_like(p)),
+        lambda p: setattr(p, "data", torch.randn(*p.shape[::-1]).t() if p.dim() == 2 else p.data * 2),
+    ):
+        for _ in range(3):
+            module(x)
+        for p in module.parameters():
+            write(p)
+        got = flat(module(x))
+        with ur.engine("reference"):
+            torch.testing.assert_close(got, flat(module(x)))
+    assert runs
+
+
+@pytest.mark.filterwarnings("ignore::unrolled.EngineWarning", "ignore:.torch.jit.script. is deprecated")
+@torch.no_grad()
+def test_what_must_be_checked_still_is(runs):
+    module, x = ur.GRU(4, 5), torch.randn(6, 3, 4)
+    for _ in range(3):
+        module(x)
+    count = len(runs)
+    assert count == 2
+    with ur.engine("reference"):
+        assert ur.explain(module, x).engine == "reference"
+        module(x)
+    with watch() as watched:
+        module(x)
+    assert len(watched) == 1
+    with torch.autocast("cpu"):
+        assert module(x)[0].dtype == torch.bfloat16
+    with torch.enable_grad():
+        assert module(x)[0].requires_grad
+    torch.func.vmap(module, in_dims=1)(x[:, :, None])
+    torch.func.jvp(lambda t: module(t)[0], (x,), (x,))
+    module(x, torch.zeros(1, 3, 5)[:, :, ::1].transpose(0, 2).contiguous().transpose(0, 2))
+    assert len(runs) == count
+    with pytest.raises(ur.Error, match="hidden"):
+        module(x, torch.zeros(1, 4, 5))
+    with pytest.raises(ur.Error, match="dtype"):
+        module(x.double())
+    with pytest.raises(ur.Error, match="input_size"):
+        module(torch.randn(6, 3, 5))
+    module.double()
+    assert module(x.double())[0].dtype == torch.float64
+
+
+@torch.no_grad()
+def test_a_layer_that_is_gone_leaves_nothing():
+    module, x = ur.LSTM(4, 5), torch.randn(6, 3, 4)
+    for _ in range(3):
+        module(x)
+    key = next(k for k, kind in ready._kinds.items() if kind.stack is module.stack)
+    gone = weakref.ref(ready._kinds[key].ready[0])
+    del module
+    gc.collect()
+    assert key not in ready._kinds
+    assert gone() is None
+
+
+@torch.no_grad()
+def test_only_so_many_kinds_are_kept():
+    module = ur.RNN(2, 3)
+    for time in range(1, ready.MOST + 20):
+        for _ in range(2):
+            module(torch.randn(time, 1, 2))
+    assert len(ready._kinds) <= ready.MOST
