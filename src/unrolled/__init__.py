@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 from . import see, vectors
 from .cells import Cell, cell
 from .errors import EngineWarning, Error
-from .layers import GRU, LSTM, RNN, Recurrent, explain
+from .layers import GRU, LSTM, RNN, Recurrent
 from .models import Classifier, LanguageModel, Tagger
 from .replace import replace, restore
 from .scan import Stack, engine, scan
+from .scanned import explain
 from .step import GRUCell, LSTMCell, RNNCell
 from .text import Batch, Vocabulary
 from .version import __version__

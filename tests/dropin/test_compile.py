@@ -12,6 +12,7 @@ from torch.library import opcheck
 from torch.utils._pytree import tree_leaves
 
 import unrolled as ur
+from unrolled.scan import engines
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.EngineWarning", "ignore::DeprecationWarning")
 
@@ -67,17 +68,27 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("engine", ["chosen", "reference"])
-@pytest.mark.parametrize("name", LAYERS)
+ENGINES = [(name, engine) for engine in ("cpu", "aten", "reference") for name in LAYERS]
+ENGINES = [(n, e) for n, e in ENGINES if e != "aten" or n in ("RNN", "GRU", "LSTM")]
+
+
+@pytest.mark.parametrize(("name", "engine"), ENGINES)
 def test_one_graph_serves_every_batch_and_length(name, engine, monkeypatch):
-    if engine != "chosen":
-        monkeypatch.setenv("UNROLLED_ENGINE", engine)
+    """No break, one graph and one compilation for all sizes; the engine that was asked for is what runs."""
+    monkeypatch.setenv("UNROLLED_ENGINE", engine)
+    ran, run = [], engines.ENGINES[engine].run
+    monkeypatch.setattr(engines.ENGINES[engine], "run", lambda call: ran.append(call.stack) or run(call))
     model = Tagger(LAYERS[name]())
-    counters["stats"].clear()
+    counters.clear()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
     for batch, time in ((2, 5), (3, 7), (6, 2), (4, 9)):
+        ran.clear()
         agree(compiled, model, torch.randint(7, (batch, time)))
+        # Once eagerly; in the graph once forward and once more in its backward, which runs it again.
+        assert len(ran) == 3
     assert counters["stats"]["unique_graphs"] == 1
+    assert counters["frames"]["ok"] == counters["frames"]["total"] == 1
+    assert not counters["graph_break"]
 
 
 def test_torch_nns_own_are_refused_by_the_compiler_as_before():

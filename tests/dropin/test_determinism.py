@@ -7,8 +7,9 @@ import unrolled as ur
 
 LAYERS = {
     "LSTM": lambda: ur.LSTM(16, 64, 2, dropout=0.4, batch_first=True),
-    "GRU": lambda: ur.GRU(16, 48, bidirectional=True, batch_first=True),
+    "GRU": lambda: ur.GRU(16, 48, 2, dropout=0.3, bidirectional=True, batch_first=True),
     "RNN": lambda: ur.RNN(16, 256, batch_first=True),
+    "RNN relu": lambda: ur.RNN(16, 40, 2, nonlinearity="relu", dropout=0.3, batch_first=True),
     "peephole_lstm": lambda: ur.Recurrent(ur.cells.peephole_lstm, 16, 64, batch_first=True),
 }
 KEYWORDS = {

@@ -127,6 +127,41 @@ def test_hooks_modes_shared_modules_and_subclasses_stay():
         assert any(type(m) is ur.GRU for m in again.modules())
 
 
+def test_every_kind_of_hook_and_what_is_frozen_stay_both_ways():
+    """Hooks of the module, its parameters and its state dict; parameters that do not train; modes."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 4, 2, dropout=0.5, bidirectional=True)).eval()
+    lstm, seen = model[1], []
+    lstm.register_forward_pre_hook(lambda *_: seen.append("before"))
+    lstm.register_forward_hook(lambda *_: seen.append("after"))
+    lstm.register_full_backward_hook(lambda *_: seen.append("backward"))
+    lstm.register_state_dict_post_hook(lambda *_: seen.append("saved"))
+    lstm.weight_hh_l0.register_hook(lambda g: seen.append("gradient"))
+    lstm.bias_ih_l1.requires_grad_(False)
+    lstm.note = "an attribute of the user's"
+    attributes = {k: v for k, v in vars(lstm).items() if k != "_forward_hooks"}
+    for change, kind in ((ur.replace, ur.LSTM), (ur.restore, nn.LSTM)):
+        change(model)
+        assert type(lstm) is kind
+        seen.clear()
+        model(torch.randn(5, 2, 3))[0].sum().backward()
+        model.state_dict()
+        assert sorted(seen) == ["after", "backward", "before", "gradient", "saved"]
+        assert not lstm.training
+        assert lstm.bias_ih_l1.grad is None
+        assert lstm.note == "an attribute of the user's"
+        assert [n for n, p in lstm.named_parameters() if not p.requires_grad] == ["bias_ih_l1"]
+        assert set(attributes) <= set(vars(lstm))
+
+
+def test_a_policys_loop_is_one_call_with_resets(ours_ran):
+    model = ur.replace(Policy())
+    seen, done = torch.randn(7, 3, 4), torch.rand(7, 3) > 0.6
+    looped = model(seen, done)
+    steps = len(ours_ran)
+    torch.testing.assert_close(model.actions(model.memory(seen, reset=done)[0]), looped)
+    assert (steps, len(ours_ran)) == (7, 8)
+
+
 def test_the_model_itself(ours_ran):
     lstm, x = nn.LSTM(3, 4, proj_size=2), torch.randn(5, 2, 3)
     wanted = lstm(x)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -46,6 +45,7 @@ LAYERS = {
     "gru": lambda: ur.GRU(3, 5, 2, batch_first=True, bidirectional=True),
     "lstm": lambda: ur.LSTM(3, 5, 3),
     "lstm of one direction's projection": lambda: ur.LSTM(3, 5, 2, proj_size=2, bidirectional=True),
+    "reset before": lambda: ur.export.ResetBeforeGRU(3, 5, bidirectional=True, batch_first=True),
     **{name: lambda name=name: ur.Recurrent(CELLS[name], 3, 5, bidirectional=True) for name in CELLS},
 }
 
@@ -187,72 +187,3 @@ def test_without_onnx_it_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "unrolled.export needs onnx: pip install 'unrolled[export]'\n"
-
-
-def test_weights_come_back(tmp_path):
-    for name, make in LAYERS.items():
-        layer = make()
-        if layer.stack.num_layers > 1 or layer.stack.proj_size or "Scan" in kinds_of(layer, tmp_path):
-            continue
-        ur.export.onnx(layer, tmp_path / "layer.onnx")
-        (back,) = ur.export.layers(tmp_path / "layer.onnx").values()
-        for key, value in back.state_dict().items():
-            assert torch.equal(value, layer.state_dict()[key]), (name, key)
-        x = torch.randn(4, 2, 3)
-        torch.testing.assert_close(back(x), layer(x), rtol=0, atol=0)
-
-
-def kinds_of(layer, folder):
-    ur.export.onnx(layer, folder / "kind.onnx")
-    return kinds(folder / "kind.onnx")
-
-
-def edited(tmp_path, change):
-    path = tmp_path / "layer.onnx"
-    ur.export.onnx(ur.GRU(3, 5), path)
-    model = onnx.load(path)
-    (node,) = [n for n in model.graph.node if n.op_type == "GRU"]
-    weights = {i.name: i for i in model.graph.initializer}
-    change(model, node, [weights[n] for n in node.input[1:4]])
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def attribute(node, name):
-    (found,) = [a for a in node.attribute if a.name == name]
-    return found
-
-
-WRONG = [
-    (lambda m, n, w: w[0].dims.__setitem__(1, 1 << 40), "says .*1099511627776.*the file has 45"),
-    (lambda m, n, w: w[0].dims.__setitem__(1, -15), "the file has 45"),
-    (lambda m, n, w: setattr(w[1], "raw_data", b""), "says .* 75 numbers; the file has 0"),
-    (
-        lambda m, n, w: setattr(w[1], "data_type", onnx.TensorProto.INT32),
-        "is INT32; wanted FLOAT or DOUBLE",
-    ),
-    (lambda m, n, w: setattr(w[1], "data_location", onnx.TensorProto.EXTERNAL), "lies in another file"),
-    (lambda m, n, w: m.graph.initializer.remove(w[0]), "is not in the file but computed"),
-    (lambda m, n, w: setattr(attribute(n, "hidden_size"), "i", 6), "hidden_size is 6; its weights have 5"),
-    (lambda m, n, w: setattr(attribute(n, "linear_before_reset"), "i", 0), "resets before the product"),
-    (
-        lambda m, n, w: attribute(n, "activations").strings.__setitem__(0, b"Elu"),
-        "no cell here is GRU with",
-    ),
-    (lambda m, n, w: setattr(attribute(n, "direction"), "s", b"reverse"), "direction is 'reverse'"),
-    (lambda m, n, w: setattr(n, "op_type", "Relu"), "has no RNN, GRU or LSTM node"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG)
-def test_a_wrong_file_is_refused(change, message, tmp_path):
-    path = edited(tmp_path, change)
-    with pytest.raises(ur.Error, match=message):
-        ur.export.layers(path)
-
-
-def test_no_onnx_file_is_refused(tmp_path):
-    (tmp_path / "text.onnx").write_bytes(np.random.default_rng(0).bytes(300))
-    for name in ("text.onnx", "missing.onnx"):
-        with pytest.raises(ur.Error, match=r"cannot be read as an ONNX file|has no RNN"):
-            ur.export.layers(tmp_path / name)

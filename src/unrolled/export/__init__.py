@@ -13,7 +13,8 @@ try:
 except ModuleNotFoundError as error:
     raise Error(f"unrolled.export needs {error.name}: pip install 'unrolled[export]'") from error
 
+from .imported import ResetBeforeGRU, Reversed
 from .read import layers
 from .write import onnx
 
-__all__ = ["layers", "onnx"]
+__all__ = ["ResetBeforeGRU", "Reversed", "layers", "onnx"]

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..layers import _Scanned
 from ..models import Model
 from ..models.deep import DeepRecurrent
 from ..scan import Stack
+from ..scanned import Scanned
 from . import stack as stacks
 from .graph import Graph
+from .imported import ResetBeforeGRU
 from .stack import Rows
 
 
@@ -40,10 +41,11 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
     return made[0] if len(made) == 1 else graph.op("Concat", *made, axis=-1)
 
 
-def layers(graph: Graph, layer: _Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:
+def layers(graph: Graph, layer: Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:
     """A layer or stack of them, with what a model has between: output (time, batch, width), last states."""
     if not isinstance(layer, DeepRecurrent):
-        return stacks.write(graph, layer.stack, layer._flat(), x, state, of)
+        node = stacks.RESET_BEFORE if isinstance(layer, ResetBeforeGRU) else None
+        return stacks.write(graph, layer.stack, layer._flat(), x, state, of, node)
     stack = layer.stack
     apart = [stacks.parted(graph, s, stack.num_layers) for s in state]
     width, finals = stack.input_size, []

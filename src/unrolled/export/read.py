@@ -11,26 +11,31 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 from onnx import helper, numpy_helper
+from torch import nn
 
 from .. import cells
 from ..cells import Cell
 from ..errors import Error
 from ..layers import GRU, LSTM, RNN, Recurrent
+from .imported import ResetBeforeGRU, Reversed
 from .stack import NODES, PEEPHOLES
 
-Layer = RNN | GRU | LSTM | Recurrent
+Layer = RNN | GRU | LSTM | Recurrent | Reversed
 
 _DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
 
 def layers(path: str | Path) -> dict[str, Layer]:
-    """The file's RNN, GRU and LSTM nodes by name (or "LSTM_0", … by number), as layers with its weights.
+    """The main graph's RNN, GRU and LSTM nodes by name (or "LSTM_0", … by number), with its weights.
 
     Each node is one layer, of one direction or two, that takes (time, batch, feature), or with layout 1
-    (batch, time, feature); an LSTM with peepholes is a Recurrent(peephole_lstm).
+    (batch, time, feature): an RNN, GRU or LSTM; an LSTM with peepholes is a Recurrent(peephole_lstm), a
+    GRU with linear_before_reset=0 a ResetBeforeGRU, and the direction "reverse" is a Reversed layer.
+    Lengths and initial states are not part of a layer: they are given at its call.
 
     Raises Error for what is not an ONNX file; for weights that are not in the file or not of the sizes
-    that it says; for a node that computes what none of our cells does.
+    that it says; for a node that computes what none of our cells does (clip, input_forget, activations
+    other than the default ones and an RNN's Relu).
     """
     path = Path(path)
     try:
@@ -100,15 +105,16 @@ def layer(node: onnx.NodeProto, values: Mapping[str, np.ndarray], where: str = "
     if options.get("hidden_size", hidden_size) != hidden_size or rows != cell.gates * hidden_size:
         raise Error(f"{where}: hidden_size is {options.get('hidden_size')}; its weights have {hidden_size}")
     direction = options.get("direction", b"forward").decode("utf-8", "replace")
-    wanted = 2 if direction == "bidirectional" else 1
-    if directions != wanted or direction == "reverse":
+    if {"forward": 1, "reverse": 1, "bidirectional": 2}.get(direction) != directions:
         raise Error(
             f"{where}: direction is {direction!r} with weights for {directions}; "
-            f"wanted 'forward' with 1 or 'bidirectional' with 2"
+            f"wanted 'forward' or 'reverse' with 1 or 'bidirectional' with 2"
         )
-    made = _make(cell, input_size, hidden_size, 3 in given, bool(options.get("layout", 0)), directions == 2)
+    sizes: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size, "bias": 3 in given}
+    sizes |= {"batch_first": bool(options.get("layout", 0)), "bidirectional": directions == 2}
+    made = _make(cell, bool(options.get("linear_before_reset", 0)), sizes)
     _fill(made, cell, given)
-    return made
+    return Reversed(made) if direction == "reverse" else made
 
 
 def _cell(node: onnx.NodeProto, options: Mapping[str, Any], where: str) -> Cell:
@@ -116,10 +122,9 @@ def _cell(node: onnx.NodeProto, options: Mapping[str, Any], where: str) -> Cell:
     directions = 2 if options.get("direction") == b"bidirectional" else 1
     names = [a.decode("utf-8", "replace") for a in options.get("activations", [])]
     names = names or _DEFAULTS[kind] * directions
-    if options.get("clip") or options.get("input_forget") or options.get("activation_alpha"):
-        raise Error(f"{where}: clip, input_forget and activation_alpha are not known here")
-    if kind == "GRU" and not options.get("linear_before_reset", 0):
-        raise Error(f"{where}: a GRU with linear_before_reset=0 resets before the product; ours after it")
+    for name in ("clip", "input_forget", "activation_alpha", "activation_beta"):
+        if options.get(name):
+            raise Error(f"{where}: {name} is {options[name]}; no cell here computes with it")
     peepholes = len(node.input) > 7 and bool(node.input[7])
     for cell, standard in NODES.items():
         same = standard.kind == kind and list(standard.activations) * directions == names
@@ -128,21 +133,17 @@ def _cell(node: onnx.NodeProto, options: Mapping[str, Any], where: str) -> Cell:
     raise Error(f"{where}: no cell here is {kind} with the activations {names}")
 
 
-def _make(
-    cell: Cell, input_size: int, hidden_size: int, bias: bool, batch_first: bool, bidirectional: bool
-) -> Layer:
-    options: dict[str, Any] = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+def _make(cell: Cell, reset_after: bool, sizes: dict[str, Any]) -> RNN | GRU | LSTM | Recurrent:
     if cell is cells.lstm:
-        return LSTM(input_size, hidden_size, **options)
+        return LSTM(**sizes)
     if cell is cells.gru:
-        return GRU(input_size, hidden_size, **options)
+        return GRU(**sizes) if reset_after else ResetBeforeGRU(**sizes)
     if cell.vectors:
-        return Recurrent(cell, input_size, hidden_size, **options)
-    nonlinearity = "tanh" if cell is cells.rnn_tanh else "relu"
-    return RNN(input_size, hidden_size, nonlinearity=nonlinearity, **options)
+        return Recurrent(cell, **sizes)
+    return RNN(nonlinearity="tanh" if cell is cells.rnn_tanh else "relu", **sizes)
 
 
-def _fill(made: Layer, cell: Cell, given: Mapping[int, np.ndarray]) -> None:
+def _fill(made: nn.Module, cell: Cell, given: Mapping[int, np.ndarray]) -> None:
     """Copies the weights, gate by gate from ONNX's order into torch.nn's."""
     gates = NODES[cell].gates
     back = [gates.index(i) for i in range(len(gates))]
@@ -159,9 +160,7 @@ def _fill(made: Layer, cell: Cell, given: Mapping[int, np.ndarray]) -> None:
             state["bias_ih" + suffix], state["bias_hh" + suffix] = ordered(b_ih), ordered(b_hh)
         if cell.vectors:
             parts = np.split(given[7][direction], len(PEEPHOLES))
-            for name, i in zip(
-                cell.vectors, [PEEPHOLES.index(i) for i in range(len(PEEPHOLES))], strict=True
-            ):
-                state[name + suffix] = torch.from_numpy(parts[i].copy())
+            for i, name in enumerate(cell.vectors):
+                state[name + suffix] = torch.from_numpy(parts[PEEPHOLES.index(i)].copy())
     made.to(next(iter(state.values())).dtype)
     made.load_state_dict(state)

@@ -35,6 +35,8 @@ NODES = {
     cells.lstm: Node("LSTM", (0, 3, 1, 2), ("Sigmoid", "Tanh", "Tanh")),
     cells.peephole_lstm: Node("LSTM", (0, 3, 1, 2), ("Sigmoid", "Tanh", "Tanh")),
 }
+RESET_BEFORE = Node("GRU", (1, 0, 2), ("Sigmoid", "Tanh"), (("linear_before_reset", 0),))
+"""What a ResetBeforeGRU is, whose parameters are a GRU's."""
 PEEPHOLES = (0, 2, 1)
 """peephole_i, _f, _o here; i, o, f there."""
 
@@ -74,20 +76,28 @@ def parted(graph: Graph, state: str, count: int) -> list[str]:
 
 
 def write(
-    graph: Graph, stack: Stack, parameters: Sequence[Tensor], x: str, state: Sequence[str], of: Rows
+    graph: Graph,
+    stack: Stack,
+    parameters: Sequence[Tensor],
+    x: str,
+    state: Sequence[str],
+    of: Rows,
+    node: Node | None = None,
 ) -> tuple[str, list[str]]:
     """Adds the layers to the graph: the output (time, batch, directions * output) and the last states.
 
-    x: (time, batch, feature). state: (layers * directions, batch, size) each.
+    x: (time, batch, feature). state: (layers * directions, batch, size) each. node: what a layer is in
+    ONNX, if not what its cell is there.
     """
+    node = node or (None if stack.proj_size else NODES.get(stack.cell))
     finals: list[list[str]] = []
     slots = stack.num_layers * stack.directions
     apart = [parted(graph, s, slots) for s in state]
     for layer, weights in enumerate(stack.weights(parameters)):
         begin = layer * stack.directions
         initial = [parts[begin : begin + stack.directions] for parts in apart]
-        if stack.cell in NODES and not stack.proj_size:
-            x, last = _standard(graph, stack, weights, x, initial, of)
+        if node is not None:
+            x, last = _standard(graph, node, stack, weights, x, initial, of)
             finals.append(last)
         else:
             outputs = []
@@ -102,9 +112,14 @@ def write(
 
 
 def _standard(
-    graph: Graph, stack: Stack, weights: list[Weights], x: str, initial: list[list[str]], of: Rows
+    graph: Graph,
+    node: Node,
+    stack: Stack,
+    weights: list[Weights],
+    x: str,
+    initial: list[list[str]],
+    of: Rows,
 ) -> tuple[str, list[str]]:
-    node = NODES[stack.cell]
     begin = [joined(graph, parts) for parts in initial]
     bias = ""
     if stack.bias:
@@ -148,7 +163,11 @@ def _ordered(rows: Tensor | None, gates: tuple[int, ...]) -> Tensor:
 def _scan(
     graph: Graph, stack: Stack, weights: Weights, x: str, initial: list[str], of: Rows, reverse: bool
 ) -> tuple[str, list[str]]:
-    """One layer in one direction as a Scan over time, its body the traced equations."""
+    """One layer in one direction as a Scan over time, its body the traced equations.
+
+    A Scan rather than a Loop: it runs along an axis as long as its input, in either direction, and needs
+    no condition, no counter and no gathering of steps, each of which a Loop's body would have to do.
+    """
     count = stack.cell.states
     body = _body(stack, weights, graph._name("body"))
     projected = graph.op("MatMul", x, graph.constant(weights.ih.t(), "weight_ih"))

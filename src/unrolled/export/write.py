@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from .. import files
 from ..errors import Error
-from ..layers import _Scanned
 from ..models import Classifier, LanguageModel, Tagger
+from ..scanned import Scanned
 from ..text import Batch
 from ..version import __version__
 from . import parts, predictors
@@ -65,7 +65,7 @@ def onnx(model: nn.Module, path: str | Path) -> Export:
         return _predictor(model, path)
     if isinstance(model, LanguageModel):
         layer = model.layers
-    elif isinstance(model, _Scanned):
+    elif isinstance(model, Scanned):
         layer = model
     else:
         raise TypeError(f"export.onnx: got a {type(model).__name__}; wanted a layer of unrolled or a model")
@@ -101,7 +101,7 @@ def _predictor(model: Classifier | Tagger, path: Path) -> Export:
     return _written(path, proto, _difference(session, got, [wanted]))
 
 
-def _proto(model: nn.Module, layer: _Scanned) -> onnx_format.ModelProto:
+def _proto(model: nn.Module, layer: Scanned) -> onnx_format.ModelProto:
     graph, stack = Graph(), layer.stack
     batch_first = layer.batch_first or isinstance(model, LanguageModel)
     axes = ["batch", "time"] if batch_first else ["time", "batch"]
@@ -163,7 +163,7 @@ def _moved(state: Tensor | tuple[Tensor, ...], device: torch.device) -> Tensor |
 
 
 @torch.no_grad()
-def _check(model: nn.Module, layer: _Scanned, content: bytes) -> float:
+def _check(model: nn.Module, layer: Scanned, content: bytes) -> float:
     """The largest relative difference of onnxruntime's results; raises Error if it is too large."""
     stack, batch, time = layer.stack, 4, 6
     lengths = torch.tensor([time, 0, 1, time - 2])

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from .. import cells
 from ..errors import Error
-from ..layers import _Scanned
 from ..models import LanguageModel
 from ..models.base import Model
 from ..scan import Stack, Watched, scan, watch
+from ..scanned import Scanned
 from ..text import Batch
 from .trace import Layer, trace
 
@@ -88,7 +88,7 @@ def record(model: nn.Module, input: str | Tensor, *, row: int | None = None) -> 
         if not isinstance(input, str):
             raise TypeError(f"record: {type(model).__name__} reads a text, not a {type(input).__name__}")
         return _text(model, input)
-    if not isinstance(model, (_Scanned, nn.RNNBase)):
+    if not isinstance(model, (Scanned, nn.RNNBase)):
         raise TypeError(
             f"record: {type(model).__name__} is neither a model of unrolled nor a recurrent layer; "
             f"hand in the layer inside it (an RNN, GRU, LSTM or Recurrent) with its input tensor"
@@ -185,7 +185,7 @@ def _tensor(layer: nn.Module, input: Tensor, row: int | None) -> Recording:
 
 
 def _stack(layer: nn.Module) -> tuple[Stack, list[Tensor]]:
-    if isinstance(layer, _Scanned):
+    if isinstance(layer, Scanned):
         return layer.stack, layer._flat()
     if not isinstance(layer, nn.RNNBase) or layer.mode not in _PLAIN:
         raise TypeError(f"record: {type(layer).__name__} is not an RNN, a GRU or an LSTM")
