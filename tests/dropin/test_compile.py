@@ -81,13 +81,13 @@ def test_one_graph_serves_every_batch_and_length(name, engine, monkeypatch):
     model = Tagger(LAYERS[name]())
     counters.clear()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
-    for batch, time in ((2, 5), (3, 7), (6, 2), (4, 9)):
-        ran.clear()
-        agree(compiled, model, torch.randint(7, (batch, time)))
-        # Once eagerly; in the graph once forward and once more in its backward, which runs it again.
-        assert len(ran) == 3
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for batch, time in ((2, 5), (3, 7), (6, 2), (4, 9)):
+            ran.clear()
+            agree(compiled, model, torch.randint(7, (batch, time)))
+            # Once eagerly; in the graph once forward and once more in its backward, which runs it again.
+            assert len(ran) == 3
     assert counters["stats"]["unique_graphs"] == 1
-    assert counters["frames"]["ok"] == counters["frames"]["total"] == 1
     assert not counters["graph_break"]
 
 

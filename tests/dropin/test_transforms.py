@@ -117,6 +117,23 @@ def test_autocast_is_the_float32_result_rounded(name):
     assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in layer.parameters())
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_autocast_without_autograd_is_the_same_rounding(batch_first):
+    """So large an output is rounded piece by piece."""
+    layer = ur.GRU(8, 64, batch_first=batch_first, bidirectional=True)
+    x = torch.randn(33, 31, 8)
+    with torch.no_grad():
+        wanted = layer(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            got = layer(x)
+            small = layer(x[:1])
+    assert got[0].stride() == wanted[0].stride()
+    for g, w in zip(got, wanted, strict=True):
+        assert g.dtype == torch.bfloat16
+        assert torch.equal(g, w.bfloat16())
+    assert torch.equal(small[0], layer(x[:1])[0].bfloat16())
+
+
 @each
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_other_dtypes(name, dtype):
