@@ -10,9 +10,6 @@ from torch import Tensor
 from . import engines, operator, reference, transforms
 from .stack import Call
 
-_SERIAL = 1 << 15
-"""Elements up to which PyTorch copies on the calling thread."""
-
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Output (batch, time, directions * output) and states (layers * directions, batch, size) each.
@@ -48,26 +45,4 @@ def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
                 state=tuple(s.to(inside) for s in call.state),
             )
         )
-    return _rounded(output, lower), tuple(_rounded(s, lower) for s in states)
-
-
-def _rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor in the dtype; outside of autograd and graphs on this thread alone, piece by piece.
-
-    PyTorch's threads, woken for the copy, would spin on the cores that the engine's threads want next.
-    """
-    dense = tensor if tensor.is_contiguous() else tensor.transpose(0, 1)
-    if (
-        tensor.numel() <= _SERIAL
-        or tensor.requires_grad
-        or tensor.device.type != "cpu"
-        or not dense.is_contiguous()
-        or torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or transforms.active()
-    ):
-        return tensor.to(dtype)
-    made = torch.empty_like(dense, dtype=dtype)
-    for to, piece in zip(made.view(-1).split(_SERIAL), dense.view(-1).split(_SERIAL), strict=True):
-        to.copy_(piece)
-    return made if dense is tensor else made.transpose(0, 1)
+    return output.to(lower), tuple(s.to(lower) for s in states)
