@@ -108,7 +108,9 @@ class Scanned(Scriptable):
 
     def _flat(self) -> list[Tensor]:
         """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen."""
-        return [getattr(self, name) for name in self.stack.shapes]
+        own = self._parameters
+        # A parametrised one is no parameter any more, but an attribute.
+        return [own[name] if name in own else getattr(self, name) for name in self.stack.shapes]
 
     def _unwrap(
         self, input: Tensor | Batch, lengths: Tensor | Sequence[int] | None
