@@ -110,7 +110,7 @@ class Scanned(Scriptable):
         """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen."""
         own = self._parameters
         # A parametrised one is no parameter any more, but an attribute.
-        return [own[name] if name in own else getattr(self, name) for name in self.stack.shapes]
+        return [p if (p := own.get(n)) is not None else getattr(self, n) for n in self.stack.shapes]
 
     def _unwrap(
         self, input: Tensor | Batch, lengths: Tensor | Sequence[int] | None
