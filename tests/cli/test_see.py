@@ -113,6 +113,26 @@ def test_a_classifier_is_shown_and_its_labels_are_tracked(classifier, command):
     assert "\nlabel happy (" in printed
 
 
+def test_a_tagger_is_shown_and_its_tags_are_tracked(tmp_path, command):
+    torch.manual_seed(0)
+    words, letters = ur.Vocabulary(["the", "fox", "?"], unknown="?"), ur.Vocabulary("thefox?", unknown="?")
+    ur.Tagger(words, letters, ["DET", "NOUN"], hidden_size=5).save(tmp_path / "model")
+    (tmp_path / "tagged.txt").write_text("the DET\nfox NOUN\n\nFox NOUN\nthe DET\nfox NOUN\n\n" * 20)
+    _, errors, status = command("show", "model", "the fox saw the fox")
+    assert status == 0, errors
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '"labels":["DET","NOUN"]' in html
+    assert "5 symbols read" in html
+    assert command("show", "model", "the fox", "-o", "a.png", "--figure", "path")[2] == 0
+    printed, errors, status = command("units", "model", "tagged.txt", "--draws", 5, "--limit", 60)
+    assert status == 0, errors
+    assert "read 8 of 40 sentences (20 words), each from its beginning" in printed
+    assert "\nlabel NOUN (" in printed
+    _, errors, status = command("units", "model", "tagged.txt", "--text", "1")
+    assert status == 2
+    assert "tagged sentences" in errors
+
+
 def test_a_classifiers_path_is_of_what_it_takes_each_beginning_for(classifier):
     model = Classifier.load(classifier / "model")
     recording = ur.see.record(model, "happy?")

@@ -133,6 +133,35 @@ def test_an_unknown_symbol_is_shown_as_it_was_written():
     torch.testing.assert_close(recording.surprise[2], -recording.probabilities[1, 4].log())
 
 
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "layer_norm": True}])
+def test_a_tagger_is_recorded_word_by_word(options):
+    torch.manual_seed(0)
+    words, letters = ur.Vocabulary(["the", "fox", "?"], unknown="?"), ur.Vocabulary("thefox?", unknown="?")
+    model = ur.Tagger(words, letters, ["DET", "NOUN"], hidden_size=5, **options).eval()
+    cut = ["the", "red", "fox", ",", "the", "fox"]
+    recording = see.record(model, "the red fox, the fox")
+    assert recording.symbols == tuple(cut)
+    assert recording.numbers == (0, 2, 1, 2, 0, 1)
+    outputs = []
+    model.layers.register_forward_hook(lambda layer, given, got: outputs.append(got[0][0]))
+    with torch.inference_mode():
+        expected = model(model.read([cut]))[0].softmax(-1)
+    torch.testing.assert_close(recording.label_probabilities, expected)
+    torch.testing.assert_close(recording.hidden, outputs[0])
+    assert recording.labels == ("DET", "NOUN")
+    names = [f"layer {k}{way}" for k in range(options.get("num_layers", 1)) for way in ("", " reverse")]
+    assert [layer.name for layer in recording.layers] == names
+    if not options:
+        both = torch.cat([layer.states["h"] for layer in recording.layers], -1)
+        torch.testing.assert_close(both, outputs[0], rtol=1e-5, atol=1e-6)
+    for begin, layers in see.windows(model, "the red fox, the fox", window=4):
+        hidden = see.record(model, " ".join(cut[begin : begin + 4])).layers[-2:]
+        both = torch.cat([layer.states["h"] for layer in hidden], -1)
+        torch.testing.assert_close(layers[-1], both, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ur.Error, match="no words"):
+        see.record(model, " ")
+
+
 def test_nothing_is_left_behind():
     model = language(dropout=0.5).train()
     see.record(model, "hello")

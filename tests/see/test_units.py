@@ -132,3 +132,14 @@ def test_the_nearest_passage_to_a_text_in_itself_is_itself():
         assert TEXT[:t].endswith(first.before)
         places = [p.position for p in passages[t]]
         assert all(abs(a - b) >= 32 for a in places for b in places if a != b)
+
+
+def test_passages_of_a_model_of_words_are_words():
+    torch.manual_seed(0)
+    text = " ".join(f"w{i % 9} of {i % 7}" for i in range(80))
+    model = LanguageModel(ur.Vocabulary(text, unit="word"), hidden_size=8, embedding_size=4)
+    recording = see.record(model, "w0 of 0 w1 of 1")
+    first = see.nearest_passages(model, recording, text, count=1)[4][0]
+    assert (first.position, first.at) == (4, "of")
+    assert first.before.split() == ["w0", "of", "0", "w1"]
+    assert first.after.split()[:3] == ["1", "w2", "of"]

@@ -1,6 +1,7 @@
 """What the server answers is what the models say."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -242,3 +243,62 @@ def test_every_answer_has_safe_headers(server):
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def raw_step(id, data, *more):
+    body = json.dumps(data).encode()
+    head = f"POST /v1/sessions/{id}/step HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+    return (head + "".join(line + "\r\n" for line in more) + "\r\n").encode() + body
+
+
+def answers(connection, count):
+    """(status, headers, body) of so many answers that follow one another."""
+    found, got = [], connection.makefile("rb")
+    for _ in range(count):
+        status = int(got.readline().split()[1])
+        headers = dict(line.split(b": ", 1) for line in iter(lambda: got.readline().strip(), b""))
+        found.append((status, headers, json.loads(got.read(int(headers[b"content-length"])))))
+    return found
+
+
+def test_a_step_in_one_piece_and_in_many_is_answered_alike(server):
+    ids = [server.open(model="gru") for _ in range(2)]
+    # Several models read: without a name the session has to be looked up, which is the long way.
+    for text in ("He", ""):
+        found = []
+        for id, pieces in zip(ids, (1, 7), strict=True):
+            for named in (True, False):
+                body = {"text": text} | ({"model": "gru"} if named else {})
+                data = raw_step(id, body)
+                with server.raw() as connection:
+                    for i in range(pieces):
+                        connection.sendall(data[i * len(data) // pieces : (i + 1) * len(data) // pieces])
+                        time.sleep(0.01 * (pieces > 1))
+                    found.append(answers(connection, 1)[0])
+        statuses, headers, bodies = zip(*found, strict=True)
+        assert set(statuses) == {200}
+        assert bodies[:2] == bodies[2:]
+        plain = [{k: v for k, v in one.items() if k not in (b"date", b"content-length")} for one in headers]
+        assert plain == [plain[0]] * 4
+        assert b"content-security-policy" in plain[0]
+
+
+def test_steps_sent_one_behind_the_other_are_answered_in_order(server):
+    id = server.open(model="gru")
+    with server.raw() as connection:
+        connection.sendall(
+            b"".join(raw_step(id, {"text": text, "model": "gru"}) for text in ("a", "bc", "d"))
+        )
+        assert [body["symbols"] for _, _, body in answers(connection, 3)] == [1, 3, 4]
+
+
+def test_a_step_that_closes_its_connection(server):
+    id = server.open(model="lstm")
+    for more, status in ((["Connection: close"], 200), (["Connection: close", "X: \x01"], 400)):
+        with server.raw() as connection:
+            connection.sendall(raw_step(id, {"text": "a"}, *more))
+            data = b""
+            while part := connection.recv(65536):
+                data += part
+            assert data.startswith(f"HTTP/1.1 {status} ".encode())
+            assert b"connection: close\r\n" in data.lower()

@@ -142,6 +142,12 @@ def test_two_models_side_by_side(opened, server, artifacts):
     page.select_option("#model", "moods")
     page.wait_for_function("() => document.querySelectorAll('.look').length === 1")
     assert page.input_value("#other") == ""
+    page.select_option("#model", "tags")
+    page.wait_for_function("() => document.querySelectorAll('.tags li').length === 2")
+    words = server.post("/v1/predict", {"texts": ["aab ba"], "model": "tags"})["predictions"][0]["tags"]
+    shown = [li.split("\n")[:2] for li in page.locator(".tags li").all_inner_texts()]
+    assert shown == [[one["word"], one["tag"]] for one in words]
+    page.screenshot(path=artifacts / "lab-tags.png", full_page=True)
     page.select_option("#model", "lstm")
     read(page, "aab ba")
     page.select_option("#other", "")

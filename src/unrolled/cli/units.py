@@ -12,6 +12,7 @@ import typer
 from torch import Tensor
 
 from ..errors import Error
+from ..models import Tagger
 from ..models.base import Model
 from ..see import (
     Example,
@@ -27,6 +28,7 @@ from ..see import (
     windows,
 )
 from ..text import read_columns, read_text
+from ..text.tagged import Sentence, read_sentences
 from .loading import load_model
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -45,7 +47,9 @@ class Source:
 
 def units(
     model: Path = typer.Argument(metavar="DIR", help="A folder made by `unrolled train`."),
-    file: Path = typer.Argument(help="A UTF-8 text to read, or a table (see --text)."),
+    file: Path = typer.Argument(
+        help="A UTF-8 text to read, or a table (see --text); for a tagger, tagged sentences."
+    ),
     text: str = typer.Option(
         None,
         help="The file is a table: its column of texts, by name or by number from 1.",
@@ -69,7 +73,12 @@ def units(
     if label is not None and text is None:
         raise Error("--label names a column of a table; name the column of texts too, with --text")
     loaded = load_model(model)
-    source = _stream(loaded, file, limit) if text is None else _table(loaded, file, text, label, limit)
+    if isinstance(loaded, Tagger):
+        if text is not None:
+            raise Error("a tagger reads tagged sentences (CoNLL-U, or a word and its tag a line), no table")
+        source = _sentences(loaded, file, limit)
+    else:
+        source = _stream(loaded, file, limit) if text is None else _table(loaded, file, text, label, limit)
     options: Any = {"best": best, "draws": draws, "examples": examples, "seed": seed}
     rankings = rank_units(source.read, source.symbols, source.tracks, **options)
     if as_json:
@@ -102,6 +111,22 @@ def _stream(model: Model, file: Path, limit: int) -> Source:
     said = f"read {len(part):,} of {len(content):,} characters as {how}"
     whole = len(part) == len(content)
     return Source(lambda: windows(model, part), symbols, text_tracks(symbols), said, whole)
+
+
+def _sentences(model: Tagger, file: Path, limit: int) -> Source:
+    every = read_sentences(file)
+    some: list[Sentence] = []
+    for sentence in every:
+        if limit <= 0:
+            break
+        limit -= sum(map(len, sentence.words))
+        some.append(sentence)
+    words = tuple(word for sentence in some for word in sentence.words)
+    tracks = joined([text_tracks(sentence.words) for sentence in some])
+    tracks += label_tracks([tag for sentence in some for tag in sentence.tags])
+    said = f"read {len(some):,} of {len(every):,} sentences ({len(words):,} words), each from its beginning"
+    texts = [sentence.words for sentence in some]
+    return Source(lambda: rows(model, texts), words, tracks, said, len(some) == len(every))
 
 
 def _table(model: Model, file: Path, text: str, label: str | None, limit: int) -> Source:

@@ -80,7 +80,8 @@ class Classifier(Model):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (batch, labels)."""
-        return self.head(self.dropout(self._pooled(batch)))
+        output, state = self.hidden(batch)
+        return self.head(self.dropout(self.pool(output, state, batch.lengths)))
 
     def read(self, text: str) -> Tensor:
         """The text's symbols as numbers (time,), as many as the model reads."""
@@ -114,14 +115,14 @@ class Classifier(Model):
         self.train(training)
         return result
 
-    def _pooled(self, batch: Batch) -> Tensor:
-        output, state = self.hidden(batch)
+    def pool(self, output: Tensor, state: Any, lengths: Tensor) -> Tensor:
+        """What `hidden` returned, and the rows' lengths -> one vector a row (batch, width)."""
         pooling = self.config["pooling"]
         if pooling == "last":
             h = state if isinstance(state, Tensor) else state[0]
             directions = 2 if self.config["bidirectional"] else 1
             return h[-directions:].transpose(0, 1).flatten(1)
-        lengths = batch.lengths.to(output.device)
+        lengths = lengths.to(output.device)
         if pooling == "mean":  # the output is zero past a row's end
             return output.sum(1) / lengths.clamp(min=1)[:, None]
         inside = (torch.arange(output.shape[1], device=output.device) < lengths[:, None])[..., None]

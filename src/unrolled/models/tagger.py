@@ -88,14 +88,19 @@ class Tagger(Model):
 
     def forward(self, sentences: Sentences) -> Tensor:
         """Logits (batch, time, tags)."""
+        words = sentences.words
+        lengths = None if words.full else words.lengths
+        output, _ = self.layers(self.dropout(self.features(sentences)), lengths=lengths)
+        return self.head(self.dropout(output))
+
+    def features(self, sentences: Sentences) -> Tensor:
+        """What the layers read of each word (batch, time, feature): its embedding and its spelling."""
         words, spelled, which = sentences
         lengths = None if spelled.full else spelled.lengths
         _, state = self.spelling(self.character_embedding(spelled.indices), lengths=lengths)
         h = state if isinstance(state, Tensor) else state[0]
         spelling = h.transpose(0, 1).flatten(1)[which]
-        x = torch.cat([self.embedded(words), self.dropout(spelling)], dim=-1)
-        output, _ = self.layers(self.dropout(x), lengths=None if words.full else words.lengths)
-        return self.head(self.dropout(output))
+        return torch.cat([self.embedded(words), self.dropout(spelling)], dim=-1)
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Sentences:
         """Sentences (lists of words) as numbers, on the model's device."""

@@ -78,6 +78,7 @@ def page(
         )
     data = {
         "symbols": recording.symbols,
+        "text": bool(recording.numbers),
         "layers": [_layer(layer) for layer in recording.layers],
         "unit": unit,
         **_predictions(recording),

@@ -83,8 +83,9 @@ def overview(view: View) -> Figure:
 
 def states(view: View) -> Figure:
     """One row a unit of the layer and one column a symbol: the unit's value after it."""
-    figure = _figure(_wide(view), _tall(view.states) + 1.2)
+    figure = _figure(_wide(view), _tall(view.states) + 1.4)
     axes = figure.subplots()
+    axes.set_title(view.chosen.name, fontsize=9)
     figure.colorbar(_heat_map(axes, view.states, view), ax=axes, label="value", pad=0.01, fraction=0.03)
     return figure
 
@@ -158,7 +159,7 @@ def path(view: View) -> Figure:
     recording = view.recording
     if recording.label_probabilities is None:
         dots = axes.scatter(across, up, c=range(len(across)), cmap="viridis", s=22, zorder=2)
-        figure.colorbar(dots, ax=axes, label="symbol", pad=0.01, fraction=0.04)
+        figure.colorbar(dots, ax=axes, label="step", pad=0.01, fraction=0.04)
     else:
         best = recording.label_probabilities.argmax(-1)
         for label in best.unique().tolist():
@@ -231,9 +232,11 @@ def _heat_map(axes: Axes, hidden: Tensor, view: View) -> Any:
         axes.set_yticks([])
         return image
     axes.set_yticks(range(len(order)), [str(unit) for unit in order], fontsize=8)
+    # In points, a number of five characters being about three times as wide as it is high.
+    size = min(9, max(5, int((_wide(view) - 1.6) * 72 / len(hidden) / 3.4)))
     for row, unit in enumerate(order):
         for t, value in enumerate(hidden[:, unit].tolist()):
-            _write(axes, t, row, f"{value:.2f}", abs(value) > 0.6 * bound, 5)
+            _write(axes, t, row, f"{value:.2f}", abs(value) > 0.6 * bound, size)
     return image
 
 

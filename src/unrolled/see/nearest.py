@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..models.base import Model
+from ..text.units import Unit, make_unit
 from .reading import windows
-from .record import Recording
+from .record import Recording, symbols_of
 
 AROUND = 32
 """Symbols of a passage on each side."""
@@ -17,7 +19,7 @@ AROUND = 32
 
 @dataclass(frozen=True)
 class Passage:
-    """A place in the reference text: the symbol at `position` with what stands around it.
+    """A place in the reference text: symbol number `position` with what stands around it.
 
     distance: Euclidean, between the two hidden states (of the last layer).
     """
@@ -45,7 +47,8 @@ def nearest_passages(
         best, order = best.topk(min(4 * count, best.shape[1]), largest=False)
         places = places.gather(1, order)
     pairs = zip(best.tolist(), places.tolist(), strict=True)
-    return [_passages(reference, row, where, count) for row, where in pairs]
+    symbols, unit = symbols_of(model, reference), make_unit(model.vocabulary.unit)
+    return [_passages(symbols, unit, row, where, count) for row, where in pairs]
 
 
 def _blocks(distances: Tensor, begin: int) -> tuple[Tensor, Tensor]:
@@ -56,13 +59,19 @@ def _blocks(distances: Tensor, begin: int) -> tuple[Tensor, Tensor]:
     return nearest, at + torch.arange(0, blocks.shape[1] * AROUND, AROUND) + begin
 
 
-def _passages(reference: str, distances: list[float], places: list[int], count: int) -> list[Passage]:
+def _passages(
+    symbols: Sequence[str], unit: Unit, distances: list[float], places: list[int], count: int
+) -> list[Passage]:
     chosen: list[Passage] = []
+
+    def text(begin: int, end: int) -> str:
+        return "".join(unit.stream(symbols[max(0, begin) : end]))
+
     for distance, place in zip(distances, places, strict=True):
         if len(chosen) == count:
             break
         if any(abs(place - other.position) < AROUND for other in chosen):
             continue
-        before, after = reference[max(0, place - AROUND) : place], reference[place + 1 :][:AROUND]
-        chosen.append(Passage(place, distance, before, reference[place], after))
+        before, after = text(place - AROUND, place), text(place + 1, place + 1 + AROUND)
+        chosen.append(Passage(place, distance, before, symbols[place], after))
     return chosen

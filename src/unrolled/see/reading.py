@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..models import Tagger
 from ..models.base import Model
 from ..scan import Call, Watched, watch
 from ..scan.engines import run
 from ..text import Batch
-from .record import encoded, evaluating
+from .record import encoded, evaluating, symbols_of
 
 WINDOW = 4096
 """Symbols that are read at a time."""
@@ -20,7 +21,7 @@ WINDOW = 4096
 
 def carries_state(model: Model) -> bool:
     """Whether the state goes on from one window to the next: not if the model also reads backwards."""
-    return not model.config.get("bidirectional", False)
+    return not model.layers.stack.bidirectional
 
 
 def windows(model: Model, text: str, window: int = WINDOW) -> Iterator[tuple[int, list[Tensor]]]:
@@ -29,6 +30,9 @@ def windows(model: Model, text: str, window: int = WINDOW) -> Iterator[tuple[int
 
     The state is carried from window to window; a bidirectional model reads each from the beginning.
     """
+    if isinstance(model, Tagger):
+        yield from _words(model, [symbols_of(model, text)], window)
+        return
     indices, state = encoded(model, text).indices, None
     for begin in range(0, indices.shape[1], window):
         batch = Batch(indices[:, begin : begin + window], None, model.vocabulary)
@@ -36,20 +40,47 @@ def windows(model: Model, text: str, window: int = WINDOW) -> Iterator[tuple[int
             with watch() as watched:
                 _, state = model.hidden(batch, state)
             # Not within watch(): what runs again here is no layer of its own.
-            outputs = [output[0].float().cpu() for one in watched for output in _outputs(one)]
+            outputs = _plain(watched)
         if not carries_state(model):
             state = None
         yield begin, outputs
 
 
-def rows(model: Model, texts: Sequence[str]) -> Iterator[tuple[int, list[Tensor]]]:
+def rows(
+    model: Model, texts: Sequence[str] | Sequence[Sequence[str]]
+) -> Iterator[tuple[int, list[Tensor]]]:
     """As `windows` for many texts, each read from its beginning: one window a text, the symbols counted
-    through all of them."""
+    through all of them. For a tagger a text is a list of words."""
+    if isinstance(model, Tagger):
+        yield from _words(model, texts)
+        return
     begin = 0
     for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{type(model).__name__} reads a text, not a {type(text).__name__}")
         for _, outputs in windows(model, text, window=len(text)):
             yield begin, outputs
             begin += len(outputs[0])
+
+
+def _words(
+    model: Tagger, sentences: Sequence[Sequence[str]], window: int = WINDOW
+) -> Iterator[tuple[int, list[Tensor]]]:
+    place = 0
+    for words in sentences:
+        for begin in range(0, len(words), window):
+            some = model.read([words[begin : begin + window]])
+            with torch.inference_mode(), evaluating(model):
+                features = model.features(some)
+                with watch() as watched:
+                    model.layers(features)
+                outputs = _plain(watched)
+            yield place, outputs
+            place += len(outputs[0])
+
+
+def _plain(watched: Sequence[Watched]) -> list[Tensor]:
+    return [output[0].float().cpu() for one in watched for output in _outputs(one)]
 
 
 def _outputs(one: Watched) -> list[Tensor]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import cells
 from ..errors import Error
-from ..models import LanguageModel
+from ..models import LanguageModel, Tagger
 from ..models.base import Model
 from ..scan import Stack, Watched, scan, watch
 from ..scanned import Scanned
 from ..text import Batch
+from ..text.units import make_unit
 from .trace import Layer, trace
 
 _PLAIN = {
@@ -99,8 +99,10 @@ def record(model: nn.Module, input: str | Tensor, *, row: int | None = None) -> 
 
 
 def _text(model: Model, text: str) -> Recording:
-    batch = encoded(model, text)
     with evaluating(model):
+        if isinstance(model, Tagger):
+            return _tagged(model, text)
+        batch = encoded(model, text)
         with watch() as watched:
             hidden, _ = model.hidden(batch)
         symbols, numbers = symbols_of(model, text), tuple(batch.indices[0].tolist())
@@ -111,6 +113,22 @@ def _text(model: Model, text: str) -> Recording:
         return replace(recording, labels=labels_of(model), label_probabilities=_labelled(model, batch))
 
 
+def _tagged(model: Tagger, text: str) -> Recording:
+    words = symbols_of(model, text)
+    sentence = model.read([words])
+    features = model.features(sentence)  # not within watch(): how words are spelled is no step of these
+    with watch() as watched:
+        hidden, _ = model.layers(features)
+    return Recording(
+        words,
+        _plain(hidden[0]),
+        layers_of(watched, 0),
+        tuple(sentence.words.indices[0].tolist()),
+        labels=model.tags,
+        label_probabilities=_plain(model.head(hidden[0]).float().softmax(-1)),
+    )
+
+
 def encoded(model: Model, text: str) -> Batch:
     """The text as a batch of one row on the model's device; raises Error if it is empty or unknown."""
     if not text:
@@ -119,7 +137,13 @@ def encoded(model: Model, text: str) -> Batch:
 
 
 def symbols_of(model: Model, text: str) -> tuple[str, ...]:
-    """The text as the model reads it, symbol by symbol; an unknown character as it was written."""
+    """The text as the model reads it, symbol by symbol; an unknown character as it was written. A tagger
+    reads the words that UAX #29 cuts."""
+    if isinstance(model, Tagger):
+        words = tuple(make_unit("word").cut(text))
+        if not words:
+            raise Error("the text has no words; give at least one")
+        return words
     numbers, text = encoded(model, text).indices[0].tolist(), text[: _longest(model)]
     if len(numbers) == len(text):
         return tuple(text)
@@ -132,8 +156,8 @@ def _longest(model: Model) -> int | None:
 
 
 def labels_of(model: Model) -> tuple[str, ...]:
-    """The names of a classifier's classes or a tagger's tags; raises Error if the model has none."""
-    labels = getattr(model, "labels", None) or getattr(model, "tags", None)
+    """The names of a classifier's classes; raises Error if the model has none."""
+    labels = getattr(model, "labels", None)
     if not labels:
         raise Error(f"a model for {model.task!r} predicts neither symbols nor labels")
     return tuple(labels)
@@ -151,10 +175,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _labelled(model: Model, batch: Batch, rows: int = 64) -> Tensor:
-    """(time, labels): a tagger's for each symbol, or a classifier's for each beginning of the text."""
-    logits: Any = model(batch)
-    if logits.dim() == 3:
-        return _plain(logits[0].softmax(-1))
+    """(time, labels): a classifier's for each beginning of the text."""
     time, parts = batch.indices.shape[1], []
     for begin in range(1, time + 1, rows):
         lengths = torch.arange(begin, min(begin + rows, time + 1))

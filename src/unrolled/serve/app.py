@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import Error
 from ..version import __version__
 from . import fields
 from .batching import Worker, no_session, promise
@@ -21,11 +21,12 @@ from .lesson import lesson
 from .limits import Limits, Refused, encode
 from .metrics import Metrics
 from .openapi import description
-from .predicting import Predictor
+from .predicting import Predictor, Predictors
 from .reader import Reader
 from .router import Route
-from .rows import GeneratedRow, StepRow
+from .rows import GeneratedRow
 from .sessions import Session, new_id
+from .steps import Steps, explained
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -39,12 +40,11 @@ class Api:
     def __init__(
         self, predictors: Sequence[Predictor], worker: Worker, limits: Limits, metrics: Metrics
     ) -> None:
-        self.predictors = {predictor.name: predictor for predictor in predictors}
+        self.predictors = Predictors(predictors)
         self.worker, self.limits, self.metrics = worker, limits, metrics
-        self._steps: Counter[str] = Counter()
-        self._models: dict[str, Reader] = {
-            p.reader.fingerprint: p.reader for p in predictors if p.reader is not None
-        }
+        self.steps = Steps(self.predictors, worker, limits)
+        # Seeing runs the reference loop, which is slow: neither the event loop nor a batch waits for it.
+        self._looking = ThreadPoolExecutor(1, "unrolled-looking")
         self._lesson = encode(lesson())
 
     async def health(self, request: Request) -> Response:
@@ -54,7 +54,7 @@ class Api:
     async def models(self, request: Request) -> Response:
         """What is served, and the limits."""
         limits = {name: getattr(self.limits, name) for name in ("body", "text", "seen", "texts", "length")}
-        models = [predictor.describe() for predictor in self.predictors.values()]
+        models = [predictor.describe() for predictor in self.predictors.by_name.values()]
         return _json({"models": models, "limits": limits})
 
     async def lesson(self, request: Request) -> Response:
@@ -79,16 +79,16 @@ class Api:
         """A prediction for each text."""
         data = fields.parse(request.scope["body"], frozenset({"texts", "model", "top"}))
         texts = fields.texts(data, "texts", self.limits.texts, self.limits.text)
-        predictor = self._predictor(data)
+        predictor = self.predictors.chosen(data)
         top = fields.whole(data, "top", 1, predictor.most, min(5, predictor.most))
-        with _explained():
+        with explained():
             predictions = await predictor.predict(self.worker, texts, top)
         return _text('{"predictions":[' + ",".join(predictions) + "]}")
 
     async def open(self, request: Request) -> Response:
         """A new session."""
         data = fields.parse(request.scope["body"], frozenset({"model"}))
-        reader = self._reader(self._predictor(data))
+        reader = self.predictors.reader(data)
         id, store = new_id(), self.worker.store
         session = Session(reader.fingerprint, 0, bytes(reader.state_bytes))
         await self.worker.call(lambda: store.create([(id, session)]))
@@ -110,46 +110,34 @@ class Api:
     async def step(self, request: Request) -> Response:
         """Reads symbols on from a session's state; the prediction after each."""
         id = request.path_params["id"]
-        data = fields.parse(request.scope["body"], frozenset({"text", "top", "see", "model"}))
-        see = fields.flag(data, "see")
-        text = fields.text(
-            data, "text", min(self.limits.seen, self.limits.text) if see else self.limits.text
-        )
-        reader = self._reader(self._predictor(data)) if "model" in data or len(self._models) == 1 else None
+        data = self.steps.parse(request.scope["body"])
+        reader = self.steps.reader(data)
         if reader is None:
             _, reader = await self._session(id)
-        most = len(reader.vocabulary)
-        top = fields.whole(data, "top", 0, most, min(5, most))
-        with _explained():
-            symbols = reader.encode(text)
-        if self._steps[id] >= self.limits.waiting:
-            raise Refused(
-                429, f"{self.limits.waiting} steps of this session wait already", "wait for answers"
-            )
         future, tell = promise()
-        row = StepRow(reader, symbols, tell, top, id, see)
-        self._steps[id] += 1
+        row = self.steps.begin(id, data, reader, tell)
         try:
-            self.worker.submit(row)
-            predictions, position = await future
+            answer = await future
         finally:
-            self._steps[id] -= 1
-            if not self._steps[id]:
-                del self._steps[id]
+            self.steps.end(row)
             row.dropped = not future.done() or future.cancelled()
-        return _text(f'{{"symbols":{position},"predictions":[' + ",".join(predictions) + "]}")
+        if row.see and row.before is not None:
+            look = partial(reader.tracks, row.before.state, row.symbols)
+            with explained():
+                answer = row.answer(await asyncio.get_running_loop().run_in_executor(self._looking, look))
+        return _text(answer)
 
     async def generate(self, request: Request) -> Response:
         """A text, symbol by symbol as it is drawn."""
         known = frozenset({"prompt", "length", "temperature", "top_k", "seed", "model"})
         data = fields.parse(request.scope["body"], known)
-        reader = self._reader(self._predictor(data))
+        reader = self.predictors.reader(data)
         prompt = fields.text(data, "prompt", self.limits.text, "") or _beginning(reader)
         length = fields.whole(data, "length", 1, self.limits.length, min(200, self.limits.length))
         temperature = fields.number(data, "temperature", 0, 100, 0.8)
         top_k = fields.whole(data, "top_k", 1, 1_000_000, None)
         seed = fields.whole(data, "seed", 0, 2**63 - 1, None)
-        with _explained():
+        with explained():
             symbols = reader.encode(prompt)
         if self.metrics.streams >= self.limits.streams:
             raise Refused(429, f"{self.limits.streams} texts are being generated", "try again in a second")
@@ -169,26 +157,9 @@ class Api:
     async def _session(self, id: str) -> tuple[Session, Reader]:
         store = self.worker.store
         [session] = await self.worker.call(lambda: store.get([id]))
-        if session is None or session.model not in self._models:
+        if session is None or session.model not in self.predictors.by_fingerprint:
             raise no_session()
-        return session, self._models[session.model]
-
-    def _predictor(self, data: dict[str, Any]) -> Predictor:
-        if "model" not in data:
-            return next(iter(self.predictors.values()))
-        name = fields.text(data, "model", 1000)
-        if name not in self.predictors:
-            raise Refused(422, "there is no such model", f"wanted one of {', '.join(self.predictors)}")
-        return self.predictors[name]
-
-    def _reader(self, predictor: Predictor) -> Reader:
-        if predictor.reader is None:
-            raise Refused(
-                422,
-                f"the model {predictor.name} reads whole texts ({predictor.task})",
-                "use /v1/predict, or a language model",
-            )
-        return predictor.reader
+        return session, self.predictors.by_fingerprint[session.model]
 
 
 def routes(api: Api) -> list[Route]:
@@ -219,17 +190,6 @@ async def sweep(worker: Worker) -> None:
             await worker.call(worker.store.sweep, slow=True)
         except Refused:
             continue  # the worker has logged why, and the next look may succeed
-
-
-class _explained:  # noqa: N801 -- reads as a word where it is used
-    """A symbol outside the vocabulary, and the like, is the client's to mend."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Error):
-            raise Refused(422, str(error), "send what the model knows: /v1/models lists it") from error
 
 
 def _beginning(reader: Reader) -> str:

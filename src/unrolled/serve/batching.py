@@ -11,16 +11,11 @@ from typing import Any, NamedTuple
 
 from .limits import Refused
 from .metrics import Metrics
-from .reader import Reader
-from .rows import GeneratedRow, Row, StepRow, Tell, TextRow, Told
+from .rows import CHUNK, GeneratedRow, Row, StepRow, Tell, TextRow, read
 from .sessions import Store, StoreFailed
 
-CHUNK = 64
-"""The most symbols of a row in one batch: a long text does not keep the short ones waiting."""
 WHOLE = 20_000
 """The most symbols of whole texts in one batch, one text at least."""
-NUMBERS = 4_000_000
-"""The most probabilities that one batch computes."""
 
 SHORT = 0.010
 """Seconds of computing, estimated, up to which a batch is read in the event loop."""
@@ -194,8 +189,12 @@ class Worker:
         on: list[Row] = []
         for reader in dict.fromkeys(row.reader for row in self._active):
             rows = [row for row in self._active if row.reader is reader]
-            for row, result in zip(rows, self._read(reader, rows), strict=True):
-                if result is None:
+            results, symbols = read(reader, rows)
+            self._metrics.batch(len(rows), symbols)
+            for row, result in zip(rows, results, strict=True):
+                if isinstance(result, Refused):
+                    self._told.append((row.tell, result))
+                elif result is None:
                     on.append(row)
                 elif isinstance(row, StepRow):
                     done.append((row, result))
@@ -233,32 +232,6 @@ class Worker:
         self._metrics.batch(len(taken), size)
         self._told += [(row.tell, answer) for row, answer in zip(taken, answers, strict=True)]
 
-    def _read(self, reader: Reader, rows: list[Row]) -> list[Any]:
-        chunk = max(1, min(CHUNK, NUMBERS // (len(rows) * len(reader.vocabulary))))
-        reading_rows = [row for row in rows if row.left]
-        pieces = [row.symbols[row.at : row.at + chunk] for row in reading_rows]
-        results: dict[Row, Any] = {row: [] for row in rows}
-        for row, piece in zip(reading_rows, pieces, strict=True):
-            if isinstance(row, StepRow):
-                row.look(piece)
-        if reading_rows:
-            reading = reader.read([r.state for r in reading_rows], pieces, [r.each for r in reading_rows])
-            top = max(row.top for row in reading_rows)
-            likeliest: tuple[list, list] = ([], [])
-            if top:
-                values, indices = reading.probabilities.topk(top)
-                likeliest = values.tolist(), indices.tolist()
-            begin = 0
-            for row, piece, count, state in zip(
-                reading_rows, pieces, reading.steps, reading.states, strict=True
-            ):
-                row.at += len(piece)
-                row.state = state
-                results[row] = row.heard(Told(reading, likeliest, begin, count, reader.json))
-                begin += count
-            self._metrics.batch(len(rows), sum(map(len, pieces)))
-        return [results[row] for row in rows]
-
     def _keep(self, done: Sequence[tuple[StepRow, Any]]) -> None:
         if not done:
             return
@@ -267,9 +240,9 @@ class Worker:
         except Exception as error:
             self._fail([row for row, _ in done], error)
             return
-        for (row, parts), there in zip(done, kept, strict=True):
+        for (row, answer), there in zip(done, kept, strict=True):
             if there:
-                self._told.append((row.tell, (parts, row.after.symbols)))
+                self._told.append((row.tell, answer))
             else:
                 # Another server read on from it, or it ended: begin again from what is there now.
                 self._waiting.insert(0, row)

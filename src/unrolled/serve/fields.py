@@ -9,12 +9,19 @@ from typing import Any
 from .limits import Refused
 
 
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def parse(body: bytes, known: frozenset[str]) -> dict[str, Any]:
     """The object in a body (an empty body is an empty object); refuses all else, and unknown fields."""
     if not body:
         return {}
     try:
-        data = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        data = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Refused(400, f"the body is not UTF-8 (byte {error.start})", "send JSON in UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -87,10 +94,6 @@ def _short(value: str, name: str, most: int) -> str:
 
 def _wrong(error: str, do: str) -> Refused:
     return Refused(422, error, do)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _kind(value: object) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import re
 import time
 from functools import lru_cache
 from typing import Any
@@ -13,12 +14,15 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .http import Answer, Headers
 from .limits import Limits, Refused
 from .metrics import Metrics
+from .quick import Quick, too_long
+from .steps import Steps
 
 log = logging.getLogger("unrolled.serve")
 
-HEADERS = [
+HEADERS = (
     (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; "
      b"img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -28,8 +32,11 @@ HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (b"cache-control", b"no-store"),
-]  # fmt: skip
+)  # fmt: skip
 """On every answer; nothing of it is for a cache, and a page may load from this server alone."""
+
+_JSON = ((b"content-type", b"application/json"), *HEADERS)
+_STEP = re.compile("/v1/sessions/([^/]+)/step")
 
 _OPEN = ("/health", "/", "/page/", "/openapi.json")
 """What needs no token: nothing there tells of a model or of what was typed."""
@@ -39,12 +46,17 @@ class Guard:
     """Wraps the application; see the module."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, metrics: Metrics, token: str | None, local: bool
+        self,
+        app: ASGIApp,
+        steps: Steps,
+        limits: Limits,
+        metrics: Metrics,
+        token: str | None,
+        local: bool,
     ) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+        self._app, self._steps, self._limits, self._metrics = app, steps, limits, metrics
         self._token = token.encode() if token else None
         self._local = local
-        self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -71,19 +83,48 @@ class Guard:
                 await _refuse(answer, refused)
         except TimeoutError:
             if not status:
-                await _refuse(answer, _too_long(self._limits.seconds))
+                await _refuse(answer, too_long(self._limits.seconds))
         except ClientGone:
             status = status or 499
-        except Exception:
-            # Whatever it was, the client gets an answer, the log the reason, and others are served on.
-            log.exception("a request failed")
+        except Exception as error:
+            refused = _explained(error)
             if not status:
-                failed = Refused(500, "the server failed at this", "its log says why; tell its keeper")
-                await _refuse(answer, failed)
+                await _refuse(answer, refused)
         finally:
             self._metrics.active -= 1
             route = scope.get("route_name", "other")
             self._metrics.request(route, status, time.perf_counter() - begin)
+
+    def quick(self, scope: Scope, body: bytes, answer: Answer) -> bool:
+        """A step of a session, answered when it is told, without a task; False: it goes the long way."""
+        found = _STEP.fullmatch(scope["path"])
+        if found is None:
+            return False
+        self._metrics.active += 1
+        step = Quick(self._steps, self._finish, answer, self._limits.seconds)
+        try:
+            self._admit(scope)
+            if len(body) > self._limits.body:
+                raise self._too_large()
+            if step.begin(found[1], body):
+                return True
+        except Exception as error:
+            step.tell(error)
+            return True
+        self._metrics.active -= 1
+        return False
+
+    def _finish(self, answer: Answer, result: str | Exception, seconds: float) -> None:
+        """Answers a quick request, and counts it."""
+        status = 200
+        if isinstance(result, str):
+            answer(200, _JSON, result.encode("ascii"))
+        else:
+            refused = _explained(result)
+            status = refused.status
+            answer(status, (*_headers(refused), *HEADERS), refused.body())
+        self._metrics.active -= 1
+        self._metrics.request("step", status, seconds)
 
     def _admit(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
@@ -150,9 +191,23 @@ class ClientGone(Exception):  # noqa: N818
     """The client hung up before it was answered."""
 
 
+def _explained(error: Exception) -> Refused:
+    """Whatever it was, the client gets an answer, the log the reason, and others are served on."""
+    if isinstance(error, Refused):
+        return error
+    log.error("a request failed", exc_info=error)
+    return Refused(500, "the server failed at this", "its log says why; tell its keeper")
+
+
 async def _refuse(send: Send, refused: Refused) -> None:
     body = refused.body()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [*_headers(refused), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(refused: Refused) -> Headers:
+    headers = [(b"content-type", b"application/json")]
     headers += [(name.encode(), value.encode("latin-1")) for name, value in refused.headers.items()]
     if refused.status in (408, 413):
         headers.append((b"connection", b"close"))  # the rest of the body is not waited for
@@ -160,12 +215,7 @@ async def _refuse(send: Send, refused: Refused) -> None:
         headers.append((b"retry-after", b"1"))
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _too_long(seconds: float) -> Refused:
-    return Refused(503, f"this took longer than {seconds:g} s", "ask for less at once, or try again")
+    return tuple(headers)
 
 
 @lru_cache(1000)

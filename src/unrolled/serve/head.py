@@ -6,12 +6,14 @@ promises one order whatever is beside a row, so the head is run there: as a cell
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ..cells import cell
-from ..models import LanguageModel
-from ..scan import Call, Stack, run
+from ..models.base import Model
+from ..scan import Call, Stack, cpu, engines, run
 
 
 @cell(gates=1, recurrent="none")
@@ -20,26 +22,48 @@ def affine(x, r, h):
     return x[0]
 
 
-class Head:
-    """logits = head(hidden), of a language model."""
+class Runner:
+    """A stack with its parameters, on the engine that takes its first call: not chosen anew each time."""
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, stack: Stack, parameters: Sequence[Tensor]) -> None:
+        self._stack, self._parameters = stack, tuple(p.detach() for p in parameters)
+        self._run = None
+
+    def __call__(
+        self, input: Tensor, states: tuple[Tensor, ...], lengths: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `scan.run`, within torch.inference_mode()."""
+        call = Call(self._stack, input, self._parameters, states, lengths)
+        if self._run is None:
+            self._run = cpu.run if engines.choose(call).engine == "cpu" else run
+        return self._run(call)
+
+
+class Head(nn.Module):
+    """The linear maps of a model's head, in the place of the head itself: inference alone."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
         self._maps = [
-            (Stack(affine, weight.shape[1], weight.shape[0], bias=bias is not None), weight, bias)
+            (
+                Runner(
+                    Stack(affine, weight.shape[1], weight.shape[0], bias=bias is not None),
+                    (weight,) if bias is None else (weight, bias),
+                ),
+                weight.shape[0],
+            )
             for weight, bias in _maps(model)
         ]
 
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """(rows, width) -> (rows, vocabulary)."""
-        for stack, weight, bias in self._maps:
-            zero = hidden.new_zeros(1, len(hidden), weight.shape[0])
-            parameters = (weight,) if bias is None else (weight, bias)
-            output, _ = run(Call(stack, hidden[:, None], parameters, (zero,)))
-            hidden = output[:, 0]
-        return hidden
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, width) -> (…, outputs)."""
+        rows = hidden.reshape(-1, 1, hidden.shape[-1])
+        for map, outputs in self._maps:
+            rows, _ = map(rows, (rows.new_zeros(1, len(rows), outputs),))
+        return rows.view(*hidden.shape[:-1], rows.shape[-1])
 
 
-def _maps(model: LanguageModel) -> list[tuple[Tensor, Tensor | None]]:
+def _maps(model: Model) -> list[tuple[Tensor, Tensor | None]]:
     """The weight and bias of each linear map, in the order they are applied."""
     head: torch.nn.Module = model.head
     if isinstance(head, nn.Linear):

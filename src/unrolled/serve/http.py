@@ -1,19 +1,86 @@
-"""uvicorn's protocol, which sends an answer's head and body in one piece: half the system calls."""
+"""uvicorn's protocol, with a short way for what is asked most: a request that came in one piece may be
+answered from the connection itself, with no task, no coroutine and no application in between."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+Headers = tuple[tuple[bytes, bytes], ...]
+Answer = Callable[[int, Headers, bytes], None]
+"""Sends a status, headers and a body; to be called once."""
 
 
 class Http(HttpToolsProtocol):
-    """HTTP/1.1 by httptools."""
+    """HTTP/1.1 by httptools. Where the application has a method `quick(scope, body, answer)`, it is asked
+    first; if it returns False nothing has happened, and the request takes the long way."""
+
+    _feeding = False
+    _held: tuple[RequestResponseCycle, Any] | None = None
 
     def connection_made(self, transport: Any) -> None:
         """As the base's."""
-        super().connection_made(_Joined(transport))  # type: ignore[arg-type]
+        self._joined = _Joined(transport)
+        super().connection_made(self._joined)  # type: ignore[arg-type]
+        self._quick = getattr(self.app, "quick", None)
+
+    def data_received(self, data: bytes) -> None:
+        """As the base's."""
+        self._feeding = self._quick is not None
+        super().data_received(data)
+        self._feeding = False
+        if self._held is not None:
+            (cycle, app), self._held = self._held, None
+            if not self._answered(cycle):
+                super()._start_asgi_task(cycle, app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._feeding and self._held is None and cycle.scope["method"] == "POST":
+            self._held = cycle, app  # until it is seen whether its body came with it
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _answered(self, cycle: RequestResponseCycle) -> bool:
+        """Whether it is answered on the short way, now or later."""
+        if cycle.more_body or cycle.waiting_for_100_continue or self._quick is None:
+            return False
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+
+        def answer(status: int, headers: Headers, body: bytes) -> None:
+            if cycle.disconnected or cycle.response_complete:
+                return
+            cycle.response_started = cycle.response_complete = True
+            cycle.message_event.set()
+            cycle.keep_alive = cycle.keep_alive and not _closes(headers)
+            lines = [_lines(headers)]
+            if not cycle.keep_alive and not _closes(headers):
+                lines.append(b"connection: close\r\n")
+            size = b"content-length: %d\r\n\r\n" % len(body)
+            self._joined.send(b"".join((STATUS_LINE[status], *lines, size, body)))
+            if not cycle.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+        return self._quick(cycle.scope, bytes(cycle.body), answer)
+
+
+@lru_cache(64)
+def _lines(headers: Headers) -> bytes:
+    return b"".join(b"".join((name, b": ", value, b"\r\n")) for name, value in headers)
+
+
+@lru_cache(64)
+def _closes(headers: Headers) -> bool:
+    return (b"connection", b"close") in headers
 
 
 class _Joined:
@@ -31,6 +98,14 @@ class _Joined:
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
+
+    def send(self, data: bytes) -> None:
+        """Sends at once, after what is there."""
+        if self._parts:
+            self._parts.append(data)
+            self._flush()
+        elif not self._transport.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
         """Sends what there is, and hangs up."""

@@ -50,6 +50,15 @@ class Refused(Exception):  # noqa: N818 -- it is an answer
         return encode({"error": self.error, "do": self.do})
 
 
+def diverged() -> Refused:
+    """What is said where a model's numbers are none, which JSON cannot say."""
+    return Refused(
+        422,
+        "what the model computes of this is no longer a finite number",
+        "train the model again with a lower learning rate",
+    )
+
+
 def encode(data: Any) -> bytes:
     """Compact JSON in ASCII: also a lone surrogate, which UTF-8 cannot say, goes through."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()

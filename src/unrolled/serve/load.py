@@ -2,7 +2,7 @@
 
 It makes two small random models, starts `unrolled serve` on a free port, and measures with clients that
 keep their connection: as fast as the answers come (closed), and at a steady pace whatever the answers
-do (a stated rate).
+do (a stated rate). What the server's process spends is read from /proc, so it runs on Linux alone.
 """
 
 from __future__ import annotations
@@ -237,6 +237,8 @@ def main() -> None:
     parser.add_argument("--soak", type=float, default=0.0, help="seconds at 80 %% of the fastest rate")
     parser.add_argument("--sessions", type=int, default=10_000, help="to open and keep")
     options = parser.parse_args()
+    if not Path("/proc/self/stat").exists():
+        parser.error("it reads what the server spends from /proc, which only Linux has")
     if not (0 < options.seconds <= 60 and 0 <= options.soak <= 3600 and 0 < options.sessions <= 20_000):
         parser.error("at most 60 seconds, a soak of 3600, 20000 sessions")
     with _models() as arguments:

@@ -15,8 +15,10 @@ from ..errors import Error
 from ..models import Classifier, LanguageModel, Tagger
 from ..models.base import Model
 from ..text.units import make_unit
+from . import fields
 from .batching import Worker, promise
-from .limits import Refused
+from .head import Head
+from .limits import Refused, diverged
 from .reader import Reader, cost
 from .rows import Row, TextRow
 
@@ -89,12 +91,17 @@ class NextSymbols(Predictor):
 
 
 class _WholeTexts(Predictor):
-    """What reads whole texts: it owns the labels, and asks for a prediction of each text."""
+    """What reads whole texts: it owns the labels, and asks for a prediction of each text, which is the
+    same to the last bit whatever texts are read beside it."""
+
+    _kind: str
+    """What a label is called in an answer."""
 
     def __init__(self, name: str, model: Model, labels: Sequence[str]) -> None:
         super().__init__(name, model)
         self.labels = list(labels)
         self._names = [json.dumps(label) for label in labels]
+        self._head = Head(model)
         self.cost = cost(model)
 
     @property
@@ -123,8 +130,8 @@ class _WholeTexts(Predictor):
     def check(self, text: str) -> None:
         """Raises Error for a text that cannot be read."""
 
-    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str]:
-        """Reads whole texts as one batch."""
+    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str | Refused]:
+        """Reads whole texts as one batch; refuses those of which the model makes no numbers."""
         raise NotImplementedError
 
     def warm(self) -> None:
@@ -132,58 +139,105 @@ class _WholeTexts(Predictor):
         some = [symbol for symbol in self.model.vocabulary.symbols if symbol.strip()][:2]
         self.whole(["".join(some), *some], [1] * (1 + len(some)))
 
-    def _likeliest(self, probabilities: Tensor, tops: Sequence[int]) -> list[tuple[str, str]]:
-        """For each row the likeliest label and an object of the likeliest ones, both as JSON."""
+    def _likeliest(self, probabilities: Tensor, tops: Sequence[int]) -> list[str]:
+        """For each row the likeliest label and the probabilities of the likeliest ones, as the fields of
+        a JSON object; nothing where they are no numbers."""
         values, indices = probabilities.topk(max(tops))
         found = []
         for value, index, top in zip(values.tolist(), indices.tolist(), tops, strict=True):
             pairs = zip(index[:top], value, strict=False)
             some = ",".join([f"{self._names[i]}:{p:.6g}" for i, p in pairs])
-            found.append((self._names[index[0]], "{" + some + "}"))
+            fields = f'"{self._kind}":{self._names[index[0]]},"probabilities":{{{some}}}'
+            found.append("" if value[0] != value[0] else fields)
         return found
 
 
 class Classes(_WholeTexts):
     """A classifier: the probability of each class, for each text."""
 
+    _kind = "label"
+
     def __init__(self, name: str, model: Classifier) -> None:
         super().__init__(name, model, model.labels)
-        self._classifier = model
+        self._classifier = model.eval()
 
     def check(self, text: str) -> None:
         """A symbol that the vocabulary does not have is refused."""
-        self.model.vocabulary.encode(text)
+        self._classifier.read(text)
 
-    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str]:
+    @torch.inference_mode()
+    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str | Refused]:
         """The likeliest label of each text."""
-        found = self._likeliest(self._classifier.probabilities(texts), tops)
-        return [f'{{"label":{label},"probabilities":{some}}}' for label, some in found]
+        model = self._classifier
+        batch = model.batch([model.read(text) for text in texts])
+        logits = self._head(self._pooled(*model.hidden(batch), batch.lengths))
+        found = self._likeliest(logits.float().softmax(-1), tops)
+        return ["{" + one + "}" if one else diverged() for one in found]
+
+    def _pooled(self, output: Tensor, state: Any, lengths: Tensor) -> Tensor:
+        """(texts, width), of each text the same bits whatever is beside it."""
+        pool = self._classifier.pool
+        if self._classifier.config["pooling"] in ("last", "max"):
+            return pool(output, state, lengths)
+        # A sum goes another way through its terms where there is padding beside them.
+        rows = zip(output, lengths, strict=True)
+        return torch.cat([pool(row[None, : int(n)], None, n[None]) for row, n in rows])
 
 
 class Tags(_WholeTexts):
     """A tagger: the probability of each tag, for each word of each text, cut as UAX #29 does."""
 
+    _kind = "tag"
+
     def __init__(self, name: str, model: Tagger) -> None:
         super().__init__(name, model, model.tags)
         self._tagger = model.eval()
+        self._tagger.head = self._head
         self._words = make_unit("word")
 
     @torch.inference_mode()
-    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str]:
+    def whole(self, texts: Sequence[str], tops: Sequence[int]) -> list[str | Refused]:
         """Each text's words with their likeliest tags."""
         sentences = [self._words.cut(text) for text in texts]
         if not any(sentences):
             return ['{"tags":[]}'] * len(texts)
         probabilities = self._tagger(self._tagger.read(sentences)).float().softmax(-1)
-        answers = []
+        answers: list[str | Refused] = []
         for words, row, top in zip(sentences, probabilities, tops, strict=True):
             found = self._likeliest(row[: len(words)], [top] * len(words)) if words else []
-            tags = [
-                f'{{"word":{json.dumps(word)},"tag":{tag},"probabilities":{some}}}'
-                for word, (tag, some) in zip(words, found, strict=True)
-            ]
-            answers.append('{"tags":[' + ",".join(tags) + "]}")
+            tags = [f'{{"word":{json.dumps(word)},{one}}}' for word, one in zip(words, found, strict=True)]
+            answers.append('{"tags":[' + ",".join(tags) + "]}" if all(found) else diverged())
         return answers
+
+
+class Predictors:
+    """All that are served; the first answers where a request names none."""
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        self.by_name = {one.name: one for one in predictors}
+        self.by_fingerprint = {
+            one.reader.fingerprint: one.reader for one in predictors if one.reader is not None
+        }
+
+    def chosen(self, data: dict[str, Any]) -> Predictor:
+        """The one that a request's field `model` names; refuses a name that is not served."""
+        if "model" not in data:
+            return next(iter(self.by_name.values()))
+        name = fields.text(data, "model", 1000)
+        if name not in self.by_name:
+            raise Refused(422, "there is no such model", f"wanted one of {', '.join(self.by_name)}")
+        return self.by_name[name]
+
+    def reader(self, data: dict[str, Any]) -> Reader:
+        """As `chosen`, of those that read symbol by symbol; refuses another."""
+        chosen = self.chosen(data)
+        if chosen.reader is None:
+            raise Refused(
+                422,
+                f"the model {chosen.name} reads whole texts ({chosen.task})",
+                "use /v1/predict, or a language model",
+            )
+        return chosen.reader
 
 
 def predictor(name: str, model: Model) -> Predictor:

@@ -10,19 +10,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import Error
+from ..layers import Recurrent
 from ..models import LanguageModel
 from ..models.base import Model
 from ..scan import watch
 from ..see import Layer
 from ..see.record import layers_of
 from ..text import Batch
-from .head import Head
+from .head import Head, Runner
 
 _SPEED = 20e9
 """Operations a second of one slow core in small batches."""
@@ -65,6 +66,9 @@ class Reader:
         self.fingerprint = _fingerprint(model)
         self.cost = cost(model)
         self._head = Head(model)
+        # What these layers would check at every call is so by construction here.
+        plain = model.kinds == ("one-hot",) and type(model.layers) is Recurrent
+        self._run = Runner(stack, model.layers._flat()) if plain else None
         self._short = lru_cache(4096)(self._numbers)
 
     def encode(self, text: str) -> np.ndarray:
@@ -87,8 +91,7 @@ class Reader:
         for i, piece in enumerate(pieces):
             indices[i, : lengths[i]] = piece
         counts = None if min(lengths) == longest else torch.tensor(lengths)
-        batch = Batch(torch.from_numpy(indices), counts, self.vocabulary)
-        output, state = self.model.hidden(batch, self._unpack(states))
+        output, after = self._layers(torch.from_numpy(indices), counts, self._unpack(states))
         hidden = output.flatten(0, 1)
         if longest > 1:
             wanted = [
@@ -98,35 +101,52 @@ class Reader:
             hidden = hidden[torch.from_numpy(np.concatenate(wanted))]
         probabilities = self._head(hidden).float().softmax(-1)
         steps = [length if every else 1 for length, every in zip(lengths, each, strict=True)]
-        return Reading(hidden, probabilities, steps, self._pack(state))
+        return Reading(hidden, probabilities, steps, self._pack(after))
 
     @torch.inference_mode()
     def tracks(self, state: bytes, piece: np.ndarray) -> list[str]:
         """Every state and gate of every layer after each symbol of a piece, as JSON, read from a state.
 
-        Computed by the reference loop, for those who look: many times slower than reading.
+        Computed by the reference loop, for those who look: many times slower than reading. Raises Error
+        where a number is not finite, which JSON cannot say.
         """
         batch = Batch(torch.from_numpy(piece[None].astype(np.int64)), None, self.vocabulary)
+        before = self._unpack([state])
         with watch() as watched:
-            self.model.hidden(batch, self._unpack([state]))
+            self.model.hidden(batch, before[0] if len(before) == 1 else before)
         layers = layers_of(watched, 0)
+        for layer in layers:
+            for name, track in layer.tracks.items():
+                if not track.isfinite().all():
+                    raise Error(f"{layer.name}: {name} is not a finite number; the model has diverged")
         return ["[" + ",".join([_layer(layer, t) for layer in layers]) + "]" for t in range(len(piece))]
 
-    def _unpack(self, states: Sequence[bytes]) -> Any:
-        """Rows of bytes -> what a layer takes: (layers, batch, size) for each state of the cell."""
+    def _layers(
+        self, indices: Tensor, lengths: Tensor | None, states: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(batch, time) -> the last layer's output (batch, time, units) and the states."""
+        if self._run is not None:
+            return self._run(indices, states, lengths)
+        batch = Batch(indices, lengths, self.vocabulary)
+        output, after = self.model.hidden(batch, states[0] if len(states) == 1 else states)
+        return output, (after,) if isinstance(after, Tensor) else after
+
+    def _unpack(self, states: Sequence[bytes]) -> tuple[Tensor, ...]:
+        """Rows of bytes -> (layers, batch, size) for each state of the cell."""
         zero = bytes(self.state_bytes)
         joined = bytearray().join([state or zero for state in states])
         rows = torch.frombuffer(joined, dtype=self._dtype).view(len(states), self._width)
+        if self._sizes == [(1, self._width)]:
+            return (rows[None],)
         split = rows.split([layers * size for layers, size in self._sizes], dim=1)
-        unpacked = [
+        return tuple(
             part.reshape(len(states), layers, size).transpose(0, 1).contiguous()
             for part, (layers, size) in zip(split, self._sizes, strict=True)
-        ]
-        return tuple(unpacked) if len(unpacked) > 1 else unpacked[0]
+        )
 
-    def _pack(self, state: Tensor | tuple[Tensor, ...]) -> list[bytes]:
-        parts = [state] if isinstance(state, Tensor) else list(state)
-        rows = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
+    def _pack(self, states: Sequence[Tensor]) -> list[bytes]:
+        parts = [part[0] if len(part) == 1 else part.transpose(0, 1).flatten(1) for part in states]
+        rows = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         whole = rows.contiguous().view(torch.uint8).numpy().tobytes()
         size = self.state_bytes
         return [whole[i : i + size] for i in range(0, len(whole), size)]

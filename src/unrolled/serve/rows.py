@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 
 from ..models.language import draw_symbol
+from .limits import diverged
 from .reader import Reader
 from .sessions import Session
+
+CHUNK = 64
+"""The most symbols of a row in one batch: a long text does not keep the short ones waiting."""
+NUMBERS = 4_000_000
+"""The most probabilities that one batch computes."""
 
 Tell = Callable[[Any], None]
 """Called in the event loop, with what a row came to or the exception that ended it."""
@@ -69,7 +75,6 @@ class StepRow(Row):
         self.id, self.see = id, see
         self.before: Session | None = None
         self._parts: list[str] = []
-        self._tracks: list[str] = []
 
     @property
     def after(self) -> Session:
@@ -81,20 +86,23 @@ class StepRow(Row):
         """Starts, or starts anew, from what the session holds."""
         self.before, self.state, self.at, self._parts = session, session.state, 0, []
 
-    def look(self, piece: np.ndarray) -> None:
-        """Computes what is to be seen of the piece that is read next, if it is asked for."""
-        if self.see:
-            self._tracks = self.reader.tracks(self.state, piece)
-
     def heard(self, told: Told) -> Any:
         """As the base's."""
         names = self.reader.json
         first = self.at - told.count
         for i in range(told.count):
             index = int(self.symbols[first + i])
-            more = told.seen(i, index) + f',"layers":{self._tracks[i]}' if self.see else ""
-            self._parts.append(f'{{"symbol":{names[index]},"next":{told.next(i, self.top)}{more}}}')
-        return None if self.left else self._parts
+            more = told.seen(i, index) if self.see else ""
+            self._parts.append(f'"symbol":{names[index]},"next":{told.next(i, self.top)}{more}')
+        return None if self.left else self.answer()
+
+    def answer(self, layers: Sequence[str] = ()) -> str:
+        """The step's answer in JSON; layers: what is seen of the layers after each symbol, in JSON too."""
+        parts = self._parts
+        if layers:
+            parts = [f'{part},"layers":{seen}' for part, seen in zip(parts, layers, strict=True)]
+        all = "},{".join(parts)
+        return f'{{"symbols":{self.after.symbols},"predictions":[{"{" + all + "}" if parts else ""}]}}'
 
 
 class GeneratedRow(Row):
@@ -150,3 +158,37 @@ class Told:
         """The symbol's number and the hidden state after it, as more JSON fields."""
         hidden = ",".join([f"{value:.6g}" for value in self._reading.hidden[self._begin + i].tolist()])
         return f',"index":{index},"hidden":[{hidden}]'
+
+
+def read(reader: Reader, rows: Sequence[Row]) -> tuple[list[Any], int]:
+    """Reads each row on by up to CHUNK symbols: what to tell of each, None to go on, and how many symbols
+    were read. A row whose probabilities are no numbers is refused."""
+    chunk = max(1, min(CHUNK, NUMBERS // (len(rows) * len(reader.vocabulary))))
+    some = [row for row in rows if row.left]
+    if not some:
+        return [_unread(row) for row in rows], 0
+    pieces = [row.symbols[row.at : row.at + chunk] for row in some]
+    reading = reader.read([row.state for row in some], pieces, [row.each for row in some])
+    top = max(row.top for row in some)
+    likeliest: tuple[list, list] = ([], [])
+    if top:
+        values, indices = reading.probabilities.topk(top)
+        likeliest = values.tolist(), indices.tolist()
+    total = float(reading.probabilities.sum())
+    results: dict[Row, Any] = {}
+    begin = 0
+    for row, piece, count, state in zip(some, pieces, reading.steps, reading.states, strict=True):
+        row.at += len(piece)
+        row.state = state
+        if total != total and not reading.probabilities[begin : begin + count].isfinite().all():
+            results[row] = diverged()
+        else:
+            results[row] = row.heard(Told(reading, likeliest, begin, count, reader.json))
+        begin += count
+    told = [results[row] if row in results else _unread(row) for row in rows]
+    return told, sum(map(len, pieces))
+
+
+def _unread(row: Row) -> Any:
+    """What is told of a row without symbols: a step of nothing."""
+    return row.answer() if isinstance(row, StepRow) else None

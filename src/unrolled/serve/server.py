@@ -85,7 +85,7 @@ def serve(
         store = open_store(settings.sessions, settings.keeping)
         worker = Worker(store, metrics, settings.limits.batch)
         api = Api(predictors, worker, settings.limits, metrics)
-        guard = Guard(Router(routes(api)), settings.limits, metrics, settings.token, local)
+        guard = Guard(Router(routes(api)), api.steps, settings.limits, metrics, settings.token, local)
         config = uvicorn.Config(
             guard,
             http=Http,

@@ -2,7 +2,7 @@
 const dashes = ["", "7 3", "2 3", "9 3 2 3", "4 4", "12 3", "1 2"];
 
 function stroke(number) {
-  return { stroke: categories[number % categories.length], "stroke-dasharray": dashes[number % dashes.length] };
+  return { stroke: lineColour(number), "stroke-dasharray": dashes[number % dashes.length] };
 }
 
 function sample(attributes) {
@@ -33,7 +33,7 @@ function gatesChart() {
   tracks.forEach((one, number) => {
     const points = Array.from({ length: steps }, (_, t) => `${x(t).toFixed(1)},${y(valueOf(one, t, unit(one))).toFixed(1)}`);
     chart.append(drawn("polyline", { points: points.join(" "), fill: "none", "stroke-width": 2, ...stroke(number) }));
-    if (steps === 1) chart.append(drawn("circle", { cx: x(0), cy: y(valueOf(one, 0, unit(one))), r: 3, fill: categories[number % 8] }));
+    if (steps === 1) chart.append(drawn("circle", { cx: x(0), cy: y(valueOf(one, 0, unit(one))), r: 3, fill: lineColour(number) }));
   });
   chart.append(drawn("line", { class: "cursor", y1: top, y2: top + tall }));
   chart.place = x;
@@ -79,7 +79,7 @@ function pathChart() {
   path.forEach((p, t) => {
     const label = data.classes.length ? data.classes[t][0][0] : null;
     const mark = marks[label == null ? 0 : label % marks.length](x(p), y(p), steps > 300 ? 3 : 4.5);
-    mark.setAttribute("fill", label == null ? timeColour(t) : categories[label % categories.length]);
+    mark.setAttribute("fill", label == null ? timeColour(t) : lineColour(label));
     mark.dataset.at = t;
     chart.append(mark);
     if (steps <= 60) chart.append(drawn("text", { class: "symbol", x: x(p) + 6, y: y(p) - 5 }, shown(data.symbols[t])));
@@ -107,7 +107,7 @@ function pathKey() {
     const seen = [...new Set(data.classes.map((row) => row[0][0]))].sort((a, b) => a - b);
     key.replaceChildren(...seen.map((label) => {
       const mark = marks[label % marks.length](7, 7, 5);
-      mark.setAttribute("fill", categories[label % categories.length]);
+      mark.setAttribute("fill", lineColour(label));
       return element("span", {}, drawn("svg", { width: 14, height: 14, "aria-hidden": "true" }, mark), data.labels[label]);
     }));
     return;

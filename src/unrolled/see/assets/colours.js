@@ -5,7 +5,11 @@ const diverging = {
   dark: ["#6db6ff", "#2d639c", "#26262d", "#9c5c1e", "#ffab52"],
 };
 const sequential = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"];
-const categories = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6fd1", "#808080"];
+const lines = {
+  light: ["#0072b2", "#b34700", "#00785a", "#a3457c", "#806000", "#5b4bb3", "#555555"],
+  dark: ["#56b4e9", "#ff9a5c", "#2ecfa0", "#e7a3cb", "#f0c040", "#b3a6ff", "#c0c0c0"],
+};
+const lineColour = (number) => lines[dark.matches ? "dark" : "light"][number % lines.light.length];
 
 const parts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 

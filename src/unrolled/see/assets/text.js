@@ -3,7 +3,8 @@ const spans = [];
 
 function makeText() {
   const box = byId("text");
-  box.classList.toggle("words", data.symbols.some((s) => [...s].length > 1));
+  if (!data.text) byId("text-title").textContent = "The steps, in the colours of the unit";
+  box.classList.toggle("words", !data.text || data.symbols.some((s) => [...s].length > 1));
   data.symbols.forEach((symbol, t) => {
     const display = symbol === " " ? " " : shown(symbol);
     const span = element("span", { role: "option", id: `symbol-${t}`, "aria-selected": "false" }, display);

@@ -84,7 +84,8 @@ export class Look {
     if (this.told.textContent !== told) this.told.textContent = told;
     if (model.task !== "language") {
       this.heads.next.textContent = say("taken");
-      this.coming.replaceChildren(this.likely(Object.entries(session.taken?.probabilities ?? {}), false));
+      const { tags, probabilities } = session.taken ?? {};
+      this.coming.replaceChildren(tags ? this.tagged(tags) : this.likely(Object.entries(probabilities ?? {}), false));
       return;
     }
     if (this.track >= this.tracks.length) this.track = 0;
@@ -145,6 +146,17 @@ export class Look {
       const bar = element("i");
       bar.style.width = `${Math.max(0.5, 100 * p)}%`;
       list.append(element("li", {}, name, bar, element("span", {}, `${fixed(100 * p, 1)} %`)));
+    }
+    return list;
+  }
+
+  // Each word with its likeliest tag under it, and how sure the model is of it.
+  tagged(words) {
+    const list = element("ol", { class: "tags" });
+    for (const { word, tag, probabilities } of words) {
+      const others = Object.entries(probabilities).map(([name, p]) => `${name} ${fixed(100 * p, 1)} %`);
+      const sure = element("small", {}, `${fixed(100 * probabilities[tag], 0)} %`);
+      list.append(element("li", { title: others.join(", ") }, element("b", {}, word), element("span", {}, tag), sure));
     }
     return list;
   }
