@@ -281,6 +281,7 @@ def test_a_step_in_one_piece_and_in_many_is_answered_alike(server):
         plain = [{k: v for k, v in one.items() if k not in (b"date", b"content-length")} for one in headers]
         assert plain == [plain[0]] * 4
         assert b"content-security-policy" in plain[0]
+        assert all(b"date" in one for one in headers)
 
 
 def test_steps_sent_one_behind_the_other_are_answered_in_order(server):

@@ -61,7 +61,7 @@ class Http(HttpToolsProtocol):
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
             cycle.keep_alive = cycle.keep_alive and not _closes(headers)
-            lines = [_lines(headers)]
+            lines = [_lines(tuple(self.server_state.default_headers)), _lines(headers)]
             if not cycle.keep_alive and not _closes(headers):
                 lines.append(b"connection: close\r\n")
             size = b"content-length: %d\r\n\r\n" % len(body)

@@ -87,10 +87,12 @@ class Reader:
         """
         lengths = [len(piece) for piece in pieces]
         longest = max(lengths)
-        indices = np.zeros((len(pieces), longest), dtype=np.int64)
-        for i, piece in enumerate(pieces):
-            indices[i, : lengths[i]] = piece
-        counts = None if min(lengths) == longest else torch.tensor(lengths)
+        if min(lengths) == longest:
+            indices, counts = np.concatenate(pieces).reshape(len(pieces), longest), None
+        else:
+            indices, counts = np.zeros((len(pieces), longest), dtype=np.int64), torch.tensor(lengths)
+            for i, piece in enumerate(pieces):
+                indices[i, : lengths[i]] = piece
         output, after = self._layers(torch.from_numpy(indices), counts, self._unpack(states))
         hidden = output.flatten(0, 1)
         if longest > 1:
@@ -147,7 +149,9 @@ class Reader:
     def _pack(self, states: Sequence[Tensor]) -> list[bytes]:
         parts = [part[0] if len(part) == 1 else part.transpose(0, 1).flatten(1) for part in states]
         rows = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        whole = rows.contiguous().view(torch.uint8).numpy().tobytes()
+        if self._dtype == torch.bfloat16:  # which NumPy does not know
+            rows = rows.contiguous().view(torch.int16)
+        whole = rows.numpy().tobytes()
         size = self.state_bytes
         return [whole[i : i + size] for i in range(0, len(whole), size)]
 
