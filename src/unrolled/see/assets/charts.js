@@ -82,7 +82,11 @@ function pathChart() {
     mark.setAttribute("fill", label == null ? timeColour(t) : lineColour(label));
     mark.dataset.at = t;
     chart.append(mark);
-    if (steps <= 60) chart.append(drawn("text", { class: "symbol", x: x(p) + 6, y: y(p) - 5 }, shown(data.symbols[t])));
+    const left = x(p) > wide - 60; // a word at the right edge is written to the left of its place
+    if (steps <= 60) {
+      const place = { x: x(p) + (left ? -6 : 6), y: y(p) - 5, "text-anchor": left ? "end" : "start" };
+      chart.append(drawn("text", { class: "symbol", ...place }, shown(data.symbols[t])));
+    }
   });
   chart.append(drawn("circle", { class: "cursor", r: 10 }));
   chart.addEventListener("click", (event) => {
