@@ -194,6 +194,34 @@ def test_every_store_forgets_the_idle(place):
     store.close()
 
 
+def test_the_log_is_moved_while_changes_go_on_and_begins_anew(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path / 'a.db'}", Keeping())
+    store.create([(str(i), session(0)) for i in range(50)])
+    ended, sizes = threading.Event(), []
+
+    def settle():
+        while not ended.is_set():
+            store.settle()
+
+    beside = threading.Thread(target=settle)
+    beside.start()
+    for n in range(1, 301):
+        changes = [(str(i), session(n - 1), session(n, bytes(16 * i))) for i in range(50)]
+        assert store.put(changes) == [True] * 50
+        if n % 100 == 0:
+            store.settle()
+            store.sweep()
+            sizes.append((tmp_path / "a.db-wal").stat().st_size)
+    ended.set()
+    beside.join()
+    assert sizes[2] < 1.5 * sizes[0]
+    store.close()
+    store.settle()  # of a closed one: nothing
+    store = open_store(f"sqlite:///{tmp_path / 'a.db'}", Keeping())
+    assert store.get(["7"]) == [session(300, bytes(112))]
+    store.close()
+
+
 def test_the_file_is_read_back_in_order(tmp_path):
     place = f"sqlite:///{tmp_path / 'a.db'}"
     store = open_store(place, Keeping(most=3))

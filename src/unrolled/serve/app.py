@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +26,14 @@ from .predicting import Predictor, Predictors
 from .reader import Reader
 from .router import Route
 from .rows import GeneratedRow
-from .sessions import Session, new_id
+from .sessions import Session, StoreFailed, new_id
 from .steps import Steps, explained
+
+log = logging.getLogger("unrolled.serve")
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_SWEEP = 5.0
+_SWEEP = 2.0
 """Seconds between looks for sessions that were idle for too long."""
 
 
@@ -187,7 +190,10 @@ async def sweep(worker: Worker) -> None:
     while True:
         await asyncio.sleep(_SWEEP)
         try:
+            await asyncio.to_thread(worker.store.settle)
             await worker.call(worker.store.sweep, slow=True)
+        except StoreFailed as error:
+            log.error("%s", error)
         except Refused:
             continue  # the worker has logged why, and the next look may succeed
 

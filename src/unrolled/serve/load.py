@@ -190,6 +190,10 @@ async def measure(server: Server, seconds: float, soak: float, many: int) -> lis
     """The lines of the table."""
     lines = ["| what | a second | p50 ms | p99 ms | server's µs each | failed |", "| --- " * 6 + "|"]
     steps = await server.sessions(CLIENTS)
+    # Before anything that takes memory and gives it back, which would hide what the sessions take.
+    before = server.memory()
+    await server.ask_all(await server.sessions(many))
+    after = server.memory()
     await server.load(steps, min(1.0, seconds))
     closed = await server.load(steps, seconds)
     lines.append(closed.row(f"steps, {CLIENTS} clients, one symbol each, closed"))
@@ -202,9 +206,6 @@ async def measure(server: Server, seconds: float, soak: float, many: int) -> lis
         predict = [server.request("POST", "/v1/predict", data)] * 16
         load = await server.load(predict, seconds)
         lines.append(load.row(f"classifications, 38 letters, 16 clients, {texts} a request", texts))
-    before = server.memory()
-    await server.ask_all(await server.sessions(many))
-    after = server.memory()
     lines += ["", f"{many:,} more sessions, each stepped: {after - before:.1f} MB more"]
     lines.append(f"resident memory then: {after:.0f} MB, the model, torch and Python among it")
     if soak:

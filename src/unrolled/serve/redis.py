@@ -82,6 +82,9 @@ class RedisStore:
                 pipe.zrem(_USED, id)
             return [bool(done) for done in pipe.execute()[::2]]
 
+    def settle(self) -> None:
+        """Nothing: Redis sees to its own disk."""
+
     def sweep(self) -> None:
         """Forgets the names of those that expired, ends those that are too many."""
         with self._explained():

@@ -31,7 +31,8 @@ class StoreFailed(Exception):  # noqa: N818
 
 
 class Store(Protocol):
-    """Where sessions live. Every call is one transaction, kept when it returns; one call at a time."""
+    """Where sessions live. Every call is one transaction, kept when it returns; one call at a time, but for
+    `settle`."""
 
     remote: bool
     """Whether a call waits for a network."""
@@ -56,8 +57,12 @@ class Store(Protocol):
         """Ends sessions; False for one that was not there."""
         ...
 
+    def settle(self) -> None:
+        """Does what may take long, in a thread beside the other calls; a sweep comes after it."""
+        ...
+
     def sweep(self) -> None:
-        """Ends those that were idle for too long, and does what is better done when little is going on."""
+        """Ends those that were idle for too long."""
         ...
 
     def count(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +33,7 @@ class SQLiteStore:
 
     The file is in WAL mode with synchronous=NORMAL: what `put` returned from survives the end of the
     process however it ends; a power cut may take the last moments, never the file. One process at a
-    time uses a file. file None: memory alone.
+    time uses a file, and holds FILE-lock to show it. file None: memory alone.
     """
 
     remote = False
@@ -42,8 +43,16 @@ class SQLiteStore:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._models: dict[str, str] = {}
         self.evicted = self.expired = 0
-        self._database = None if file is None else _open(Path(file))
-        if self._database is not None:
+        self._settling = threading.Lock()
+        self._unsettled = False
+        self._database = self._beside = self._lock = None
+        if file is not None:
+            self._lock = _hold(Path(file))
+            try:
+                self._database, self._beside = _open(Path(file)), _connect(Path(file))
+            except Error:
+                self._lock.close()
+                raise
             rows = self._database.execute(
                 "SELECT id, key, used, model, symbols, state FROM session ORDER BY used"
             )
@@ -98,10 +107,19 @@ class SQLiteStore:
             self._kept.pop(id, None)
         return [kept is not None for kept in gone]
 
+    def settle(self) -> None:
+        """Moves what the write-ahead log holds into the file, by a connection of its own: a disk takes its
+        time to keep it, and changes go on meanwhile."""
+        with self._settling, _explained():
+            if self._beside is not None and self._unsettled:
+                self._beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def sweep(self) -> None:
-        """Ends the overdue, and moves what the write-ahead log holds into the file."""
+        """Ends the overdue, and moves the rest of the log, which has grown little since `settle`: only one
+        that is moved to its end begins anew, and so does not grow for ever."""
         self._end_overdue()
-        if self._database is not None:
+        if self._database is not None and self._unsettled:
+            self._unsettled = False
             with _explained():
                 self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -111,8 +129,11 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Closes the file."""
-        if self._database is not None:
-            self._database.close()
+        with self._settling:
+            for one in (self._beside, self._database, self._lock):
+                if one is not None:
+                    one.close()
+            self._beside = None
 
     def _end_overdue(self) -> None:
         oldest, keys = time.time() - self._keeping.idle, []
@@ -135,6 +156,7 @@ class SQLiteStore:
     def _many(self, statement: str, rows: Sequence[tuple]) -> None:
         if self._database is None or not rows:
             return
+        self._unsettled = True
         with _explained():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -154,33 +176,50 @@ def _explained() -> Iterator[None]:
         raise StoreFailed(f"the sessions' file: {error}") from error
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _hold(path: Path) -> sqlite3.Connection:
+    """The right to use the file, until it is closed or the process ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made by hand so that only its owner reads it: a state tells something of what was typed.
-        path.touch(mode=0o600)
-        database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        # Before the first read: then no other process can come between memory and the file.
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA page_size = 1024")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("PRAGMA wal_autocheckpoint = 20000")
-        database.execute("BEGIN IMMEDIATE")
-        _check(path, database)
-        database.execute("COMMIT")
+        lock = sqlite3.connect(f"{path}-lock", timeout=0, isolation_level=None, check_same_thread=False)
+        lock.execute("PRAGMA journal_mode = MEMORY")
+        lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise Error(
                 f"{path} is in use by another server; give this one another file, or share sessions "
                 f"between servers with --sessions redis://…"
             ) from error
-        raise Error(f"cannot open {path} for sessions: {error}; give another --sessions") from error
+        raise _unusable(path, error) from error
     except (sqlite3.DatabaseError, OSError) as error:
-        raise Error(
-            f"cannot open {path} for sessions: {error}; give another --sessions, or take it away"
-        ) from error
+        raise _unusable(path, error) from error
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA synchronous = NORMAL")
+    # The log is moved by `settle`; at a commit only where that has failed for long.
+    database.execute("PRAGMA wal_autocheckpoint = 200000")
     return database
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        # Made by hand so that only its owner reads it: a state tells something of what was typed.
+        path.touch(mode=0o600)
+        database = _connect(path)
+        database.execute("PRAGMA page_size = 1024")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("BEGIN IMMEDIATE")
+        _check(path, database)
+        database.execute("COMMIT")
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise _unusable(path, error) from error
+    return database
+
+
+def _unusable(path: Path, error: Exception) -> Error:
+    return Error(f"cannot open {path} for sessions: {error}; give another --sessions, or take it away")
 
 
 def _check(path: Path, database: sqlite3.Connection) -> None:
