@@ -147,7 +147,9 @@ def test_the_scheme_can_change_while_it_is_open(opened):
     page = opened(see.record(model_of(), TEXT))
     before = page.eval_on_selector("#symbol-3", "node => node.style.background")
     page.emulate_media(color_scheme="dark")
-    assert page.eval_on_selector("#symbol-3", "node => node.style.background") != before
+    page.wait_for_function(
+        "before => document.querySelector('#symbol-3').style.background !== before", arg=before
+    )
     page.set_viewport_size({"width": 400, "height": 700})
 
 
