@@ -1,5 +1,6 @@
 """The commands about word vectors as a user runs them."""
 
+import gzip
 import json
 import os
 import re
@@ -13,14 +14,6 @@ import pytest
 
 import unrolled as ur
 from unrolled.cli import main
-
-
-def run(*arguments, status=0, **options):
-    command = [sys.executable, "-m", "unrolled", "vectors", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -109,20 +102,42 @@ def test_the_map_is_the_plane_of_most_variance():
 TEXT = "\n".join(" ".join(f"w{(i * j) % 17}" for j in range(1, 12)) for i in range(400))
 
 
-def test_training_leaves_a_file_that_is_read(tmp_path):
+def test_training_leaves_a_file_that_is_read(here, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
-    printed = run("train", "word2vec", "text.txt", "-o", "w.bin", "--dimension", 8, cwd=tmp_path)
+    status, printed, errors = here("train", "word2vec", "text.txt", "-o", "w.bin", "--dimension", 8)
+    assert status == 0, errors
     assert "done after" in printed
     assert "unrolled vectors nearest w.bin w" in printed
     vectors = ur.vectors.read(tmp_path / "w.bin")
     assert vectors.matrix.shape == (17, 8)
-    printed = run("train", "glove", "text.txt", "-o", "g.safetensors", "--epochs", 2, cwd=tmp_path)
+    _, printed, _ = here("train", "glove", "text.txt", "-o", "g.safetensors", "--epochs", 2)
     assert ur.vectors.read(tmp_path / "g.safetensors").dimension == 100
     assert "loss" in printed
 
 
+def test_vectors_are_learned_from_tables_folders_and_several_files(here, tmp_path):
+    lines = TEXT.splitlines()
+    (tmp_path / "t.tsv").write_text("id\ttext\n" + "".join(f"1\t{line}. W1!\n" for line in lines))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("\n".join(lines[:200]))
+    (tmp_path / "b.gz").write_bytes(gzip.compress("\n".join(lines[200:]).encode()))
+    options = ("-o", "w.txt", "--dimension", 4, "--epochs", 1)
+    for corpus, words in {
+        ("folder", "b.gz"): {f"w{i}" for i in range(17)},
+        ("t.tsv", "--column", "text"): {"W1!"},
+        ("t.tsv", "--column", "text", "--lower"): {"w1!"},
+        ("t.tsv", "--column", "text", "--unit", "word", "--lower"): {"!", ".", "w0", "w1"},
+    }.items():
+        status, _, errors = here("train", "word2vec", *corpus, *options)
+        assert status == 0, errors
+        found = set(ur.vectors.read(tmp_path / "w.txt").words)
+        assert words <= found
+        assert ("w1!" in found) == ("w1!" in words)
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
-def test_ctrl_c_keeps_what_was_learned(tmp_path):
+def test_ctrl_c_keeps_what_was_learned(here, tmp_path):
     (tmp_path / "text.txt").write_text(f"{TEXT}\n" * 20)
     command = [sys.executable, "-m", "unrolled", "vectors", "train", "word2vec", "text.txt", "-o", "w.txt"]
     process = subprocess.Popen(
@@ -146,6 +161,11 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path):
     assert "stopped at" in printed
     assert "Traceback" not in errors
     assert len(ur.vectors.read(tmp_path / "w.txt")) == 17
+    assert "--resume goes on" in printed
+    assert (tmp_path / "w.txt.checkpoint").exists()
+    status, _, errors = here("train", "word2vec", "text.txt", "-o", "w.txt", "--resume")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "is a training with epochs 3000, not 5; give what it began with" in errors
 
 
 @pytest.mark.parametrize(
@@ -171,13 +191,25 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path):
         (["train", "word2vec", "{file}", "-o", "w.txt", "--architecture", "lstm"], "'lstm' is not one of"),
         (["train", "glove", "{file}", "-o", "w.txt", "--memory", "nan"], "memory is nan GiB"),
         (["train", "glove", "{latin}", "-o", "w.txt"], "not UTF-8 text"),
+        (["train", "glove", "{file}", "-o", "w.txt", "--resume"], "nothing to resume"),
+        (["train", "glove", "{file}", "-o", "w.txt", "--checkpoint-every", "0"], "every 0.0 seconds"),
+        (["train", "glove", "{file}", "-o", "w.txt", "--unit", "jamo"], "'jamo' is neither"),
+        (["train", "glove", "{file}", "-o", "w.txt", "--column", "a"], "has no column 'a'"),
+        (["train", "glove", "{table}", "-o", "w.txt", "--column", "text"], "has no rows"),
+        (["train", "glove", "{table}", "-o", "w.txt", "--column", "txet"], "has no column 'txet'"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_status_2(here, file, tmp_path, arguments, message):
     (tmp_path / "bad").write_text("a 1 2\nb 1\n")
     (tmp_path / "latin").write_bytes(b"caf\xe9 1 2\n")
+    (tmp_path / "t.csv").write_text("text,label\n")
     before = sorted(tmp_path.iterdir())
-    places = {"file": file, "bad": tmp_path / "bad", "latin": tmp_path / "latin"}
+    places = {
+        "file": file,
+        "bad": tmp_path / "bad",
+        "latin": tmp_path / "latin",
+        "table": tmp_path / "t.csv",
+    }
     status, _, errors = here(*(a.format(**places) for a in arguments))
     assert status == 2
     assert message in errors

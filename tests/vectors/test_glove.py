@@ -63,15 +63,15 @@ def test_each_epochs_loss_and_the_vectors_are_the_plain_ones(dimension):
     corpus = encode(text(sentences=100), 1)
     pairs = counted(corpus, 5, 1 << 20, 1)
     assert (pairs["count"] > options.x_max).any()
-    run = Run(options, len(corpus.words), pairs)
+    run = Run(options, len(corpus.words), corpus.total, pairs)
     shape = (len(corpus.words), 2, run.width)
     matrices = [m.reshape(shape)[:, :, :dimension].astype(np.float64) for m in run.matrices]
     biases = [b.astype(np.float64) for b in run.biases]
-    losses = run.go(lambda progress: None, corpus.total)
-    for loss in losses:
+    run.go(lambda progress: None)
+    for loss in run.losses:
         plain = naive.adagrad(pairs, *matrices, *biases, 0.05, options.x_max, options.power)
         assert loss == pytest.approx(plain / len(pairs), rel=1e-4)
-    assert len(losses) == 4
+    assert len(run.losses) == 4
     assert np.abs(run.vectors() - matrices[0][:, 0] - matrices[1][:, 0]).max() < 1e-4
     for matrix in run.matrices:
         assert not matrix[:, dimension : run.width].any()

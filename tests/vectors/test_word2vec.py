@@ -2,6 +2,8 @@
 
 import collections
 import gzip
+import json
+import threading
 
 import numpy as np
 import pytest
@@ -135,28 +137,39 @@ def test_one_thread_and_a_seed_give_the_same_bits():
     assert first.matrix.tobytes() != other.matrix.tobytes()
 
 
-def test_a_file_a_gzipped_file_and_lists_are_one_corpus(tmp_path, monkeypatch):
+def test_files_packed_files_folders_tables_and_lists_are_one_corpus(tmp_path, monkeypatch):
+    from unrolled.text import reading
     from unrolled.vectors import corpus
 
     sentences = [["a", "한국어", "a"], [], ["naïve"], [], [], ["b", "a", "b"]]
-    content = "\n".join("  ".join(words) + " " for words in sentences).encode() + b"\r\n\n"
+    lines = ["  ".join(words) + " " for words in sentences]
+    content = "\n".join(lines).encode() + b"\r\n\n"
     (tmp_path / "text").write_bytes(content)
     (tmp_path / "packed").write_bytes(gzip.compress(content))
+    for name, part in (("1.txt", lines[:2]), ("2.txt", lines[2:])):
+        (tmp_path / "folder" / "inner").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / "inner" / name).write_text("\n".join(part))
+    (tmp_path / "t.tsv").write_text("id\ttext\n" + "".join(f"1\t{line}\n" for line in lines))
+    (tmp_path / "t.csv").write_text("text,id\n" + "".join(f'"{line}",1\n' for line in lines))
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
     expected = encode(sentences, 1)
     assert expected.words == ("a", "b", "한국어", "naïve")
     assert expected.counts.tolist() == [3, 2, 1, 1]
     assert expected.tokens.tolist() == [0, 2, 0, -1, 3, -1, 1, 0, 1, -1]
     assert expected.total == 7
+    tables = [ur.text.Corpus(tmp_path / f"t.{ending}", column="text") for ending in ("tsv", "csv", "jsonl")]
     for read in (1 << 20, 1, 3, 7):  # blocks that end within a letter, a word, a line
-        monkeypatch.setattr(corpus, "_READ", read)
+        monkeypatch.setattr(reading, "BLOCK", read)
         monkeypatch.setattr(corpus, "_FLUSH", read)
-        for name in ("text", "packed"):
-            found = encode(tmp_path / name, 1)
+        for source in (*(tmp_path / name for name in ("text", "packed", "folder")), *tables):
+            found = encode(source, 1)
             assert (found.words, found.tokens.tolist()) == (expected.words, expected.tokens.tolist())
+            assert found.fingerprint() == expected.fingerprint()
     rare = encode(sentences, 2)
     assert rare.words == ("a", "b")
     assert rare.tokens.tolist() == [0, 0, -1, 1, 0, 1, -1]
     assert rare.total == 7
+    assert rare.fingerprint() != expected.fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +180,7 @@ def test_a_file_a_gzipped_file_and_lists_are_one_corpus(tmp_path, monkeypatch):
         (b"a b c\n" * 3, r"no word of the corpus comes 5 times \(3 distinct words, 9 in all\)"),
         (b"caf\xe9 " * 9, r"not UTF-8 text \(byte 3 is 0xe9\)"),
         (b"a\0b " * 9, "NUL character"),
-        (gzip.compress(b"a b c d e\n" * 10_000)[:-30], "truncated or damaged gzip"),
+        (gzip.compress(b"a b c d e\n" * 10_000)[:-30], "cannot read .*ended before the end-of-stream"),
     ],
 )
 def test_what_is_no_corpus_is_refused(tmp_path, content, message):
@@ -210,4 +223,4 @@ def test_a_failure_in_a_thread_is_raised():
         return 1.0, 1
 
     with pytest.raises(ZeroDivisionError):
-        Workers(2, 10, lambda: work).run(float("inf"), lambda loss: None)
+        Workers(2, 10, lambda: work).run(float("inf"), lambda loss: None, threading.Event())

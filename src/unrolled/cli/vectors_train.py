@@ -6,32 +6,46 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from .. import files
 from ..errors import Error
-from ..vectors import ARCHITECTURES, FORMATS, GloVe, Progress, Word2Vec, check_format, write
+from ..text import Corpus
+from ..text.units import make_unit
+from ..vectors import ARCHITECTURES, FORMATS, Checkpoint, GloVe, Progress, Word2Vec, check_format, write
 from .progress import clock
 
 train = typer.Typer(name="train", help="Learn vectors from a text.", no_args_is_help=True)
 
 _W, _G = Word2Vec(), GloVe()
-_CORPUS = typer.Argument(help="A UTF-8 text, gzipped or not: a sentence a line, words between spaces.")
+_CORPUS = typer.Argument(help="Texts (a sentence a line), folders of them, tables or CoNLL-U; also .gz.")
+_COLUMN = typer.Option(
+    None, help="The column of tables that holds the texts: its name, or its number from 1."
+)
+_UNIT = typer.Option(
+    "spaces", help="spaces: words are what is between white space; word: as train's --unit word cuts."
+)
+_LOWER = typer.Option(False, "--lower", help="Words in lower case.")
 _OUT = typer.Option(..., "-o", "--out", help=".txt, .vec, .bin, .glove, .safetensors; also with .gz.")
 _FORMAT = typer.Option(None, help=f"Instead of by the ending: {', '.join(FORMATS)}.", show_default=False)
 _THREADS = typer.Option(None, help="As many as torch computes with, unless given.", show_default=False)
 _SEED = typer.Option(1, help="With one thread the same seed gives the same vectors.")
+_EVERY = typer.Option(300.0, "--checkpoint-every", help="Seconds between checkpoints, OUT.checkpoint.")
+_RESUME = typer.Option(False, "--resume", help="Go on with the unfinished training of the same command.")
 _MIN_COUNT = typer.Option(5, help="Words that come less often are left out.")
 
 
 @train.command()
 def word2vec(
-    corpus: Path = _CORPUS,
+    corpus: list[Path] = _CORPUS,
     out: Path = _OUT,
+    column: str = _COLUMN,
+    unit: str = _UNIT,
+    lower: bool = _LOWER,
     dimension: int = typer.Option(_W.dimension, help="Numbers of each vector."),
     architecture: str = typer.Option(_W.architecture, help=f"{' or '.join(ARCHITECTURES)}."),
     window: int = typer.Option(_W.window, help="The furthest word to either side."),
@@ -45,18 +59,24 @@ def word2vec(
     threads: int = _THREADS,
     seed: int = _SEED,
     format: str = _FORMAT,
+    checkpoint_every: float = _EVERY,
+    resume: bool = _RESUME,
 ) -> None:
     """Word2Vec: skip-gram or CBOW with negative sampling. Ctrl-C ends it and keeps what was learned."""
     model = Word2Vec(
         dimension, architecture, window, negative, sample, min_count, epochs, learning_rate, threads, seed
     )
-    _fit(model, corpus, out, format)
+    source = Source(corpus, column, unit, lower)
+    _fit(model, source, out, format, checkpoint_every, resume)
 
 
 @train.command()
 def glove(
-    corpus: Path = _CORPUS,
+    corpus: list[Path] = _CORPUS,
     out: Path = _OUT,
+    column: str = _COLUMN,
+    unit: str = _UNIT,
+    lower: bool = _LOWER,
     dimension: int = typer.Option(_G.dimension, help="Numbers of each vector."),
     window: int = typer.Option(_G.window, help="The furthest word to either side."),
     min_count: int = _MIN_COUNT,
@@ -68,6 +88,8 @@ def glove(
     threads: int = _THREADS,
     seed: int = _SEED,
     format: str = _FORMAT,
+    checkpoint_every: float = _EVERY,
+    resume: bool = _RESUME,
 ) -> None:
     """GloVe: from how often words stand near each other. Ctrl-C in training keeps what was learned."""
     if not math.isfinite(memory):
@@ -84,20 +106,48 @@ def glove(
         threads,
         seed,
     )
-    _fit(model, corpus, out, format)
+    source = Source(corpus, column, unit, lower)
+    _fit(model, source, out, format, checkpoint_every, resume)
 
 
-def _fit(model: Word2Vec | GloVe, corpus: Path, out: Path, format: str | None) -> None:
+class Source(NamedTuple):
+    """Where the words come from: files, the column of tables, how a text is cut, and its letters' case."""
+
+    paths: list[Path]
+    column: str | None
+    unit: str
+    lower: bool
+
+    def sentences(self, report: Callable[[Progress], None]) -> Corpus | Iterator[list[str]]:
+        """What `fit` reads; raises Error if there is no file, or for an unknown unit."""
+        if self.unit not in ("spaces", "word"):
+            raise Error(f"unit {self.unit!r} is neither 'spaces' nor 'word'")
+        corpus = Corpus(self.paths, column=self.column)
+        if self.unit == "spaces" and not self.lower:
+            return corpus
+        cut = make_unit("word", self.lower).cut if self.unit == "word" else lambda s: s.lower().split()
+        lines = corpus.sentences(lambda done, size: report(Progress("reading", done / max(1, size))))
+        return (cut(line) for line in lines)
+
+
+def _fit(
+    model: Word2Vec | GloVe, source: Source, out: Path, format: str | None, every: float, resume: bool
+) -> None:
     chosen = check_format(out, format)
     if out.is_dir():
         raise Error(f"{out} is a folder; wanted the name of a file for the vectors")
-    files.check_writable(out.parent)
+    checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), every, resume)
+    checkpoint.check()  # before there is a bar
     console = Console(soft_wrap=True)
     with _shown(console) as (report, last):
-        learned = model.fit(corpus, report)
+        learned = model.fit(source.sentences(report), report, checkpoint)
     write(learned, out, chosen)
     progress = last()
-    how = "done" if progress.fraction >= 1 else f"stopped at {100 * progress.fraction:.0f} %"
+    how = "done"
+    if progress.fraction < 1:
+        how = f"stopped at {100 * progress.fraction:.0f} % (the same command with --resume goes on)"
+    else:
+        checkpoint.remove()
     console.print(
         f"{how} after {clock(progress.seconds)} of training, {progress.words_per_second:,.0f} words a "
         f"second; {len(learned):,} words, dimension {learned.dimension}\n"

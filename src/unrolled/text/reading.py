@@ -17,10 +17,12 @@ Report = Callable[[int, int], None]
 
 BLOCK = 1 << 20
 BYTE_ORDER_MARK = codecs.BOM_UTF8
+GZIP = b"\x1f\x8b"
+"""How a packed file begins."""
 
 
 def read_blocks(path: str | Path, report: Report | None = None) -> Iterator[str]:
-    """The text of a UTF-8 file, or of one packed with gzip (.gz), in blocks of about a million characters.
+    """The text of a UTF-8 file, or of one packed with gzip, in blocks of about a million characters.
 
     The blocks joined are the text, to the character: no line end is translated; only a byte order mark
     at the beginning is left out. Raises Error if the file cannot be read or is not text.
@@ -68,7 +70,7 @@ def _content(place: Path, report: Report | None) -> Iterator[bytes]:
     try:
         with place.open("rb") as raw:
             size = os.fstat(raw.fileno()).st_size
-            packed = place.suffix == ".gz"
+            packed = place.suffix == ".gz" or raw.peek(2)[:2] == GZIP
             file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
             while content := file.read(BLOCK):
                 yield content

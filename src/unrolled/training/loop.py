@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from ..errors import Error
+from ..interruption import ctrl_c
 from . import checkpoint, curves
-from .interruption import ctrl_c
 from .parallel import Group
 from .plan import Plan, Progress, Result, Task
 

@@ -1,5 +1,6 @@
 """Word vectors: their files, neighbours, analogies, evaluation, and learning them from a text."""
 
+from .checkpoint import Checkpoint
 from .evaluation import Protocol, Score, analogies, similarities
 from .formats import FORMATS, check_format, read, write
 from .glove import GloVe
@@ -10,6 +11,7 @@ from .workers import Progress
 __all__ = [
     "ARCHITECTURES",
     "FORMATS",
+    "Checkpoint",
     "GloVe",
     "Progress",
     "Protocol",

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from .corpus import SEPARATOR, Corpus, temporary
+from .corpus import SEPARATOR, Encoded, temporary
 
 RECORD = np.dtype([("word", np.int32), ("context", np.int32), ("count", np.float32)])
 """A pair of words and how often they stand near each other; what trains on it."""
@@ -21,7 +21,7 @@ _PIECE = 100_000
 
 
 def count(
-    corpus: Corpus, window: int, memory: int, threads: int, seed: int, report: Callable[[float], None]
+    corpus: Encoded, window: int, memory: int, threads: int, seed: int, report: Callable[[float], None]
 ) -> np.ndarray:
     """(pairs,) RECORD, mapped from a temporary file, in random order: X_ij = Σ 1/distance over the
     occurrences of j within `window` of i, in a sentence, to either side (so X is symmetric; both X_ij and
@@ -162,7 +162,7 @@ def _shuffled(
         return np.memmap(file, dtype=RECORD, mode="r") if file.tell() else np.empty(0, dtype=RECORD)
 
 
-def plain_counts(corpus: Corpus, window: int) -> dict[tuple[int, int], float]:
+def plain_counts(corpus: Encoded, window: int) -> dict[tuple[int, int], float]:
     """The same in a dictionary, {(word, context): count}: what the tests hold it against."""
     found: dict[tuple[int, int], float] = {}
     tokens = corpus.tokens.tolist()

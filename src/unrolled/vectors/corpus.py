@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -13,20 +14,21 @@ from typing import IO
 import numpy as np
 
 from ..errors import Error
-from .stream import opened
+from ..text import Corpus
 
 SEPARATOR = -1
 """Stands between two sentences."""
 
-Source = str | Path | Iterable[Iterable[str]]
-"""A file of text, gzipped or not: a sentence a line, words between spaces; or lists of words."""
+Source = str | Path | Corpus | Iterable[Iterable[str]]
+"""A file or folder of texts, or a `Corpus` of them (tables, several files): words between white space,
+sentences as `Corpus` says; or sentences as lists of words."""
 
-_READ = 1 << 20
+_LONGEST = 1 << 26
 _FLUSH = 1 << 20
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Encoded:
     """What a model of words reads.
 
     words, counts: tuple and (words,) int64, the most frequent first (of equals the earlier one).
@@ -40,11 +42,19 @@ class Corpus:
     tokens: np.ndarray
     total: int
 
+    def fingerprint(self) -> str:
+        """A checksum of the words, their counts and all tokens."""
+        total = hashlib.sha256("\n".join(self.words).encode("utf-8", "surrogatepass"))
+        total.update(self.counts.tobytes())
+        for begin in range(0, len(self.tokens), _FLUSH):
+            total.update(self.tokens[begin : begin + _FLUSH].tobytes())
+        return total.hexdigest()
 
-def encode(source: Source, min_count: int, report: Callable[[float], None] | None = None) -> Corpus:
+
+def encode(source: Source, min_count: int, report: Callable[[float], None] | None = None) -> Encoded:
     """Reads the corpus once; keeps the words that come at least `min_count` times.
 
-    report: called with the share of the file that was read. Memory: the distinct words and 20 MiB; the
+    report: called with the share of the files that was read. Memory: the distinct words and 20 MiB; the
     temporary file takes 4 bytes a word, in the folder of TMPDIR.
     Raises Error for a file that cannot be read or is not text, and if no word is frequent enough.
     """
@@ -62,7 +72,7 @@ def encode(source: Source, min_count: int, report: Callable[[float], None] | Non
         new[SEPARATOR] = SEPARATOR
         words = list(numbering)
         tokens = _renumber(np.memmap(file, dtype=np.int32, mode="r+"), new)
-        return Corpus(tuple(words[i] for i in kept), counts[kept], tokens, int(counts.sum()))
+        return Encoded(tuple(words[i] for i in kept), counts[kept], tokens, int(counts.sum()))
 
 
 class _Numbering(dict[str, int]):
@@ -90,7 +100,9 @@ def _number(
         file.write(numbers.tobytes())
         buffer = array("i")
 
-    sentences = _lines(Path(source), report) if isinstance(source, str | Path) else _sentences(source)
+    if isinstance(source, str | Path):
+        source = Corpus(source)
+    sentences = _lines(source, report) if isinstance(source, Corpus) else _sentences(source)
     for words, ended in sentences:
         buffer.extend(map(number, words))
         if ended:
@@ -98,9 +110,7 @@ def _number(
         if len(buffer) >= _FLUSH:
             flush()
     if not numbering:
-        raise Error(
-            f"{source if isinstance(source, str | Path) else 'the corpus'} has no words; wanted a text"
-        )
+        raise Error(f"{source if isinstance(source, Corpus) else 'the corpus'} has no words; wanted a text")
     flush()
     file.flush()
     return numbering, counts
@@ -114,39 +124,23 @@ def _sentences(source: Iterable[Iterable[str]]) -> Iterator[tuple[list[str], boo
         yield words, True
 
 
-def _lines(place: Path, report: Callable[[float], None]) -> Iterator[tuple[list[str], bool]]:
+def _lines(corpus: Corpus, report: Callable[[float], None]) -> Iterator[tuple[list[str], bool]]:
     """(words, whether the sentence ends there), from blocks that are cut at a space."""
-    with opened(place, "a text") as file:
-        size, rest, before = max(1, place.stat().st_size), b"", 0
-        while block := file.read(_READ):
-            block = rest + block
-            cut = max(block.rfind(b" "), block.rfind(b"\n")) + 1
-            yield from _split(block[:cut], place, before)
-            rest = block[cut:]
-            before += cut
-            report(min(1.0, before / size))
-            if len(rest) > 64 * _READ:
+    for blocks in corpus.texts(lambda done, size: report(done / max(1, size))):
+        rest = ""
+        for block in blocks:
+            text = rest + block
+            cut = max(text.rfind(" "), text.rfind("\n")) + 1
+            rest = text[cut:]
+            if len(rest) > _LONGEST:
                 raise Error(
-                    f"{place}: no space in 64 MiB from byte {before:,} on; wanted words between spaces"
+                    f"{corpus}: no space in {_LONGEST:,} characters; wanted words with white space between"
                 )
-        yield from _split(rest, place, before)
-        yield [], True
-
-
-def _split(block: bytes, place: Path, before: int) -> Iterator[tuple[list[str], bool]]:
-    try:
-        text = block.decode()
-    except UnicodeDecodeError as error:
-        raise Error(
-            f"{place} is not UTF-8 text (byte {before + error.start:,} is 0x{block[error.start]:02x}); "
-            f"convert it, for instance with iconv -t utf-8"
-        ) from error
-    if "\0" in text:
-        raise Error(f"{place} is not text: it has a NUL character near byte {before:,}")
-    *ended, begun = text.split("\n")
-    for line in ended:
-        yield line.split(), True
-    yield begun.split(), False
+            *ended, begun = text[:cut].split("\n")
+            for line in ended:
+                yield line.split(), True
+            yield begun.split(), False
+        yield rest.split(), True
 
 
 def _renumber(tokens: np.ndarray, new: np.ndarray) -> np.ndarray:

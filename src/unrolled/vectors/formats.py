@@ -11,8 +11,9 @@ from typing import IO
 
 from .. import files
 from ..errors import Error
+from ..text.reading import GZIP
 from . import binary, packed, text
-from .stream import GZIP, Pieces, opened
+from .stream import Pieces, opened
 from .table import WordVectors
 
 FORMATS = {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import Error
+from ..interruption import ctrl_c
 from . import cooccurrence
+from .checkpoint import Checkpoint
 from .corpus import Source, encode
 from .table import WordVectors
 from .word2vec import aligned_zeros, check_counts
@@ -54,13 +56,18 @@ class GloVe:
             raise Error(f"GloVe: memory is {self.memory} bytes; wanted at least {1 << 20:,}")
         thread_count(self.threads)
 
-    def fit(self, corpus: Source, report: Report | None = None) -> WordVectors:
+    def fit(
+        self, corpus: Source, report: Report | None = None, checkpoint: Checkpoint | None = None
+    ) -> WordVectors:
         """Learns a vector for each word of the corpus; Ctrl-C in training keeps what was learned.
 
-        corpus, report and errors: as for Word2Vec.fit. Memory: while counting `memory` bytes; in training
-        16 bytes for each word and dimension (padded to 16) and the mapped pairs.
+        corpus, report, checkpoint and errors: as for Word2Vec.fit; what is resumed counts the pairs again,
+        for which threads and memory must be the same. Memory: while counting `memory` bytes; in training
+        16 bytes for each word and dimension (padded to 16), and the pairs, which are mapped.
         """
         tell = report or (lambda progress: None)
+        if checkpoint is not None:
+            checkpoint.check()
         encoded = encode(corpus, self.min_count, lambda share: tell(Progress("reading", share)))
         threads = thread_count(self.threads)
         pairs = cooccurrence.count(
@@ -75,16 +82,24 @@ class GloVe:
             raise Error(
                 "no two words of the corpus stand near each other; wanted sentences of several words"
             )
-        run = Run(self, len(encoded.words), pairs)
-        run.go(tell, encoded.total)
+        run = Run(self, len(encoded.words), encoded.total, pairs)
+        if checkpoint is None:
+            run.go(tell)
+        else:
+            settings = {"model": "GloVe", **asdict(self), "corpus": encoded.fingerprint()}
+            checkpoint.run(run, settings | {"threads": threads}, tell)
         return WordVectors(encoded.words, run.vectors())
 
 
 class Run:
     """The vectors, their sums of squared steps, and the pairs cut into jobs."""
 
-    def __init__(self, options: GloVe, words: int, pairs: np.ndarray) -> None:
-        self.options, self.pairs = options, pairs
+    def __init__(self, options: GloVe, words: int, total: int, pairs: np.ndarray) -> None:
+        """words: distinct ones; total: words of the text."""
+        self.options, self.total, self.pairs = options, total, pairs
+        self.jobs = -(-len(pairs) // JOB)
+        self.losses: list[float] = []
+        self.position: dict[str, Any] = {"epoch": 0, "job": 0, "loss": 0.0, "seconds": 0.0}
         dimension = options.dimension
         self.width = aligned_zeros(1, dimension).shape[1]
         random = np.random.default_rng(options.seed)
@@ -104,37 +119,64 @@ class Run:
         figures = (np.float32(o.learning_rate), np.float32(o.x_max), np.float32(o.power))
         return self.pairs, begin, end, *self.matrices, *self.biases, self.width, *figures
 
-    def go(self, tell: Report, words: int) -> list[float]:
-        """Does all epochs, or those until Ctrl-C; returns the mean loss of each whole one."""
+    def state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps."""
+        kinds = {"matrix": self.matrices, "bias": self.biases}
+        return {f"{kind}{i}": array for kind, arrays in kinds.items() for i, array in enumerate(arrays)}
+
+    def work(self, job: int) -> tuple[float, int]:
+        """A job's sum of losses and how many there were."""
+        from .weighted_least_squares import adagrad
+
+        first, last = job * JOB, min((job + 1) * JOB, len(self.pairs))
+        kernel: Any = adagrad
+        return kernel(*self.arguments(first, last)), last - first
+
+    def go(
+        self, tell: Report, every: float = float("inf"), save: Callable[[], None] = lambda: None
+    ) -> None:
+        """Does all epochs from the position on, or those until Ctrl-C; saves every so many seconds.
+
+        `losses` gets the mean of each epoch that ends.
+        """
         from .weighted_least_squares import adagrad
 
         kernel: Any = adagrad
-        epochs, jobs = self.options.epochs, -(-len(self.pairs) // JOB)
-        losses: list[float] = []
         kernel(*self.arguments(0, 0))  # compiled before the clock runs
-        begin = time.monotonic()
+        begin = time.monotonic() - self.position["seconds"]
+        due = time.monotonic() + every
+        with ctrl_c() as stopped:
+            while self.position["epoch"] < self.options.epochs and not stopped.is_set():
+                workers = Workers(thread_count(self.options.threads), self.jobs, lambda: self.work)
+                workers.next, workers.total_loss = self.position["job"], self.position["loss"]
 
-        def make_work() -> Callable[[int], tuple[float, int]]:
-            def work(job: int) -> tuple[float, int]:
-                first, last = job * JOB, min((job + 1) * JOB, len(self.pairs))
-                return kernel(*self.arguments(first, last)), last - first
+                def figures(loss: float, workers: Workers = workers) -> None:
+                    tell(self.progress(workers.next, loss, time.monotonic() - begin))
 
-            return work
+                workers.run(max(0.0, due - time.monotonic()), figures, stopped)
+                figures(workers.mean_loss())
+                self._move(workers, time.monotonic() - begin)
+                if self.position["epoch"] < self.options.epochs and (
+                    stopped.is_set() or time.monotonic() >= due
+                ):
+                    save()
+                    due = time.monotonic() + every
 
-        for epoch in range(epochs):
-            workers = Workers(thread_count(self.options.threads), jobs, make_work)
+    def progress(self, job: int, loss: float, seconds: float) -> Progress:
+        """Where the training stands at a job of the position's epoch."""
+        epochs, epoch = self.options.epochs, self.position["epoch"]
+        share = (epoch + job / self.jobs) / epochs
+        return Progress(
+            "training", share, epoch + 1, loss, share * self.total * epochs / max(seconds, 1e-9), seconds
+        )
 
-            def figures(loss: float, workers: Workers = workers, epoch: int = epoch) -> None:
-                share, seconds = (epoch + workers.next / jobs) / epochs, time.monotonic() - begin
-                pace = share * words * epochs / max(seconds, 1e-9)
-                tell(Progress("training", share, epoch + 1, loss, pace, seconds))
-
-            whole = workers.run(float("inf"), figures)
-            figures(workers.mean_loss())
-            if not whole:
-                break
-            losses.append(workers.total_loss / len(self.pairs))
-        return losses
+    def _move(self, workers: Workers, seconds: float) -> None:
+        """The position after some jobs."""
+        epoch, job, loss = self.position["epoch"], workers.next, workers.total_loss
+        if job == self.jobs:
+            self.losses.append(loss / len(self.pairs))
+            epoch, job, loss = epoch + 1, 0, 0.0
+        self.position = {"epoch": epoch, "job": job, "loss": loss, "seconds": seconds}
 
     def vectors(self) -> np.ndarray:
         """(words, dimension) float32: w + c."""

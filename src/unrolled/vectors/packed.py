@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import safetensors
@@ -14,6 +15,7 @@ from ..errors import Error
 from .table import WordVectors
 
 MATRIX, VOCABULARY = "matrix", "vocabulary"
+_BLOCK = 1 << 20
 
 
 def read(place: Path) -> WordVectors:
@@ -58,16 +60,35 @@ def _words(place: Path, text: np.ndarray) -> list[str]:
 
 
 def write(file: IO[bytes], vectors: WordVectors) -> None:
-    """Writes the file as safetensors does, without a second copy of the matrix in memory."""
+    """Writes the words and their vectors."""
     words = json.dumps(vectors.words, ensure_ascii=False).encode()
-    size = 4 * vectors.matrix.size
-    described = {
-        MATRIX: {"dtype": "F32", "shape": list(vectors.matrix.shape), "data_offsets": [0, size]},
-        VOCABULARY: {"dtype": "U8", "shape": [len(words)], "data_offsets": [size, size + len(words)]},
-    }
+    write_tensors(file, {MATRIX: vectors.matrix, VOCABULARY: np.frombuffer(words, dtype=np.uint8)})
+
+
+def write_tensors(
+    file: IO[bytes], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes the file as safetensors does, without a second copy of the tensors in memory.
+
+    tensors: float32 or uint8.
+    """
+    described: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.nbytes
+        kind = {"float32": "F32", "uint8": "U8"}[tensor.dtype.name]
+        described[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(described).encode()
     text += b" " * (-len(text) % 8)
     file.write(struct.pack("<Q", len(text)) + text)
-    for begin in range(0, len(vectors), 4096):
-        file.write(vectors.matrix[begin : begin + 4096].astype("<f4", copy=False).tobytes())
-    file.write(words)
+    for tensor in tensors.values():
+        for part in blocks(tensor):
+            file.write(part)
+
+
+def blocks(tensor: np.ndarray) -> Iterator[bytes]:
+    """The tensor's bytes, little-endian, piece by piece."""
+    step = max(1, (_BLOCK * len(tensor)) // max(1, tensor.nbytes))
+    for begin in range(0, len(tensor), step):
+        part = tensor[begin : begin + step]
+        yield part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes()

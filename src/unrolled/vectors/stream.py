@@ -12,15 +12,14 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import Error
+from ..text.reading import GZIP
 
 PIECE = 1 << 24
 """Bytes that are read at once."""
 
-GZIP = b"\x1f\x8b"
-
 
 @contextmanager
-def opened(place: Path, wanted: str = "a file of vectors") -> Iterator[IO[bytes]]:
+def opened(place: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unpacked if it is gzip; raises Error if it cannot be read or unpacked."""
     try:
         with place.open("rb") as plain:
@@ -32,7 +31,7 @@ def opened(place: Path, wanted: str = "a file of vectors") -> Iterator[IO[bytes]
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Error(f"{place} is truncated or damaged gzip ({error}); copy it again") from error
     except OSError as error:
-        raise Error(f"cannot read {place}: {error.strerror or error}; wanted {wanted}") from error
+        raise Error(f"cannot read {place}: {error.strerror or error}; wanted a file of vectors") from error
 
 
 class Pieces:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import Error
-from .corpus import SEPARATOR, Corpus, Source, encode
+from ..interruption import ctrl_c
+from .checkpoint import Checkpoint
+from .corpus import SEPARATOR, Encoded, Source, encode
 from .table import WordVectors
 from .workers import Progress, Report, Workers, thread_count
 
@@ -73,19 +75,31 @@ class Word2Vec:
             )
         thread_count(self.threads)
 
-    def fit(self, corpus: Source, report: Report | None = None) -> WordVectors:
+    def fit(
+        self, corpus: Source, report: Report | None = None, checkpoint: Checkpoint | None = None
+    ) -> WordVectors:
         """Learns a vector for each word of the corpus; Ctrl-C ends it and keeps what was learned.
 
-        corpus: a file of text (gzipped or not; a sentence a line, words between spaces), or sentences as
-        lists of words. report: gets a Progress a few times a second.
-        Memory: 8 bytes for each word and dimension (padded to 16), as much again at the end, the words, and
-        30 MiB; the corpus lies in a temporary file of 4 bytes a word.
+        corpus: a file or folder of texts (packed with gzip or not; a sentence a line), a `Corpus` of tables
+        or of several files, words being what is between white space; or sentences as lists of words.
+        report: gets a Progress a few times a second.
+        checkpoint: where the state is kept meanwhile; a training that is resumed from it with one thread
+        gives the bits of one that was not cut off.
+        Memory: 8 bytes for each word and dimension (padded to 16), half as much again at the end, the
+        distinct words, and 30 MiB; the corpus lies in a temporary file of 4 bytes a word.
         Raises Error for a corpus that cannot be read, is no text or has no word frequent enough.
         """
         tell = report or (lambda progress: None)
+        if checkpoint is not None:
+            checkpoint.check()
         encoded = encode(corpus, self.min_count, lambda share: tell(Progress("reading", share)))
         run = Run(self, encoded)
-        run.go(tell)
+        if checkpoint is None:
+            run.go(tell)
+        else:
+            settings = {"model": "Word2Vec", **asdict(self), "corpus": encoded.fingerprint()}
+            del settings["threads"]
+            checkpoint.run(run, settings, tell)
         return WordVectors(encoded.words, np.ascontiguousarray(run.inputs[:, : self.dimension]))
 
 
@@ -101,7 +115,7 @@ def check_counts(name: str, options: Any, **most: int | None) -> None:
 class Run:
     """The matrices, and the corpus cut into jobs."""
 
-    def __init__(self, options: Word2Vec, corpus: Corpus) -> None:
+    def __init__(self, options: Word2Vec, corpus: Encoded) -> None:
         self.options, self.corpus = options, corpus
         self.inputs = aligned_zeros(len(corpus.words), options.dimension)
         self.outputs = aligned_zeros(len(corpus.words), options.dimension)
@@ -113,6 +127,11 @@ class Run:
         self.keep = keep_thresholds(corpus.counts, options.sample)
         self.noise = aliases(corpus.counts**0.75)
         self.begins = job_begins(corpus.tokens)
+        self.position = {"job": 0, "seconds": 0.0}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps."""
+        return {"inputs": self.inputs, "outputs": self.outputs}
 
     @property
     def jobs(self) -> int:
@@ -144,8 +163,10 @@ class Run:
             state,
         )
 
-    def go(self, tell: Report) -> None:
-        """Does all jobs, or those until Ctrl-C."""
+    def go(
+        self, tell: Report, every: float = float("inf"), save: Callable[[], None] = lambda: None
+    ) -> None:
+        """Does all jobs from the position on, or those until Ctrl-C; saves every so many seconds."""
         from . import negative_sampling as compiled
 
         kernel: Any = compiled.skip_gram if self.options.architecture == "skip-gram" else compiled.cbow
@@ -157,7 +178,8 @@ class Run:
         tokens, *others = self.arguments(0)
         kernel(tokens[:0], *others, np.empty(1, dtype=np.int32))  # compiled before the clock runs
         workers = Workers(thread_count(self.options.threads), self.jobs, make_work)
-        begin = time.monotonic()
+        workers.next = self.position["job"]
+        begin = time.monotonic() - self.position["seconds"]
 
         def figures(loss: float) -> None:
             share, seconds = workers.next / self.jobs, time.monotonic() - begin
@@ -165,7 +187,12 @@ class Run:
             epoch = min(int(share * self.options.epochs) + 1, self.options.epochs)
             tell(Progress("training", share, epoch, loss, words / max(seconds, 1e-9), seconds))
 
-        workers.run(float("inf"), figures)
+        with ctrl_c() as stopped:
+            while workers.next < self.jobs and not stopped.is_set():
+                workers.run(every, figures, stopped)
+                self.position = {"job": workers.next, "seconds": time.monotonic() - begin}
+                if workers.next < self.jobs:
+                    save()
         figures(workers.mean_loss())
 
 

@@ -63,28 +63,31 @@ class Workers:
         self._loss, self._taken = 0.0, 0
         self._failure: BaseException | None = None
 
-    def run(self, seconds: float, report: Callable[[float], None]) -> bool:
-        """Works until the jobs or the seconds are over; all begun jobs are done then. report: gets the mean
-        loss a few times a second. Returns False if Ctrl-C ended it; raises what a job raised."""
+    def run(self, seconds: float, report: Callable[[float], None], stopped: threading.Event) -> None:
+        """Works until the jobs or the seconds are over or `stopped` is set; all begun jobs are done then.
+
+        report: gets the mean loss a few times a second. Raises what a job raised.
+        """
         self._stop.clear()
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.threads)]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
         end = time.monotonic() + seconds
-        whole = True
         try:
-            while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
-                threads[-1].join(min(0.2, max(0.0, end - time.monotonic())))
+            for _ in range(self.threads):
+                thread = threading.Thread(target=self._work, daemon=True)
+                thread.start()
+                threads.append(thread)
+            while any(thread.is_alive() for thread in threads) and not stopped.is_set():
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                threads[-1].join(min(0.2, left))
                 report(self.mean_loss())
-        except KeyboardInterrupt:
-            whole = False
         finally:
             self._stop.set()
             for thread in threads:
                 thread.join()
         if self._failure is not None:
             raise self._failure
-        return whole
 
     def _work(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Ctrl-C during training."""
+"""Ctrl-C during a long computation."""
 
 from __future__ import annotations
 
