@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import unrolled as ur
+from unrolled.text import read_columns, read_sentences
 from unrolled.training import ClassifierOptions, Example, Plan, checkpoint, train_classifier
 from unrolled.training.rows import Rows
 from unrolled.training.symbols import vocabulary_of
@@ -97,6 +98,14 @@ def test_every_row_is_given_out_once_a_pass_among_rows_of_like_length():
         assert sorted(given) == list(range(1003))
         passes.append(given)
     assert passes[0] != passes[1]
+
+
+@pytest.mark.parametrize("batch", [8, 32, 128])
+def test_real_sentences_are_padded_by_a_tenth_at_most(data, batch):
+    words = read_sentences(data / "ud_english_ewt" / "en_ewt-ud-train.conllu.gz")
+    reviews = read_columns(data / "nsmc" / "ratings_test.txt.gz", ["document"])
+    for lengths in ([len(s.words) for s in words], [len(text) for (text,) in reviews]):
+        assert Rows(lengths, batch, torch.Generator().manual_seed(0)).padding() < 0.1
 
 
 def test_the_parts_of_all_processes_are_the_batch():

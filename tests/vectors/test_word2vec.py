@@ -106,6 +106,18 @@ def test_jobs_cover_the_corpus_and_begin_at_sentences(monkeypatch):
     assert all(tokens[b - 1] == SEPARATOR for b in begins[1:] if b <= 80)
 
 
+def test_each_epoch_reads_every_part_once_in_an_order_of_its_own(monkeypatch):
+    monkeypatch.setattr(word2vec, "JOB", 10)
+    corpus = encode(text(sentences=200), 1)
+    run = Run(Word2Vec(8, min_count=1, epochs=3), corpus)
+    parts = run.jobs // 3
+    begins = [run.arguments(job)[0].ctypes.data for job in range(run.jobs)]
+    epochs = [begins[i * parts : (i + 1) * parts] for i in range(3)]
+    whole = [corpus.tokens[begin:].ctypes.data for begin in run.begins[:-1]]
+    assert all(sorted(epoch) == whole for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != whole
+
+
 def two_topics(sentences=4000, seed=0):
     """Sentences about one of two topics: words of a topic should end up near each other."""
     random = np.random.default_rng(seed)

@@ -36,10 +36,11 @@ class Word2Vec:
 
     Skip-gram: each word w within `window` of a centre c, as input, minimises
     −log σ(u_w·v_c) − Σ_k log σ(−u_w·v_k) with `negative` noise words k drawn by count^0.75.
-    CBOW: the mean of u_w over the window in the place of u_w. The window's reach is
-    drawn from 1 to `window` at each centre; a word of share f of the corpus is kept with probability
+    CBOW: the mean of u_w over the window in the place of u_w. The window's reach is drawn from 1 to
+    `window` at each centre; a word of share f of the corpus is kept with probability
     (√(f/sample) + 1)·sample/f (0: all are kept); the learning rate falls linearly from `learning_rate`
-    (None: 0.025, CBOW 0.05) to 1e-4 of it. The vectors are the u.
+    (None: 0.025, CBOW 0.05) to 1e-4 of it. Each epoch reads the parts of the corpus in an order drawn by
+    the seed. The vectors are the u.
 
     min_count: words that come less often are left out. epochs: times that the corpus is read.
     threads: None: as many as torch computes with. One thread gives the same vectors for the same seed;
@@ -127,6 +128,10 @@ class Run:
         self.keep = keep_thresholds(corpus.counts, options.sample)
         self.noise = aliases(corpus.counts**0.75)
         self.begins = job_begins(corpus.tokens)
+        # What is read last, at the lowest rates, weighs more: the end of a corpus of several kinds of text
+        # would. word2vec.c has each thread read a part of its own.
+        orders = [random.permutation(len(self.begins) - 1) for _ in range(options.epochs)]
+        self.order = np.concatenate(orders).astype(np.int32)
         self.position = {"job": 0, "seconds": 0.0}
 
     def state(self) -> dict[str, np.ndarray]:
@@ -145,7 +150,7 @@ class Run:
 
     def arguments(self, job: int) -> tuple[Any, ...]:
         """What the kernel gets for a job, but the last: the sentence's memory."""
-        part = job % (len(self.begins) - 1)
+        part = self.order[job]
         tokens = self.corpus.tokens[self.begins[part] : self.begins[part + 1]]
         state = np.random.SeedSequence([self.options.seed, job]).generate_state(1, np.uint64)[
             0
