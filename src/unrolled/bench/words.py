@@ -7,7 +7,6 @@ its words come before the clock runs.
 
 from __future__ import annotations
 
-import math
 import subprocess
 import tempfile
 import time
@@ -19,10 +18,8 @@ import numpy as np
 import typer
 
 from ..errors import Error
+from ..training.comparison import T95, half_interval
 from ..vectors import ARCHITECTURES, GloVe, Progress, Word2Vec, WordVectors, analogies, read, similarities
-
-T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Student's quantile of a two-sided interval of 95 %, by the number of seeds."""
 
 
 class Run(NamedTuple):
@@ -37,7 +34,7 @@ def words(
     models: str = typer.Option("skip-gram,cbow", help="Of skip-gram, cbow and glove."),
     epochs: int = typer.Option(5, help="Times that each reads the corpus."),
     threads: int = typer.Option(2, help="Of both."),
-    seeds: int = typer.Option(1, min=1, max=5, help="Trainings of each."),
+    seeds: int = typer.Option(1, min=1, max=max(T95), help="Trainings of each."),
     analogies_file: Path = typer.Option(None, "--analogies", help="As in questions-words.txt."),
     similarity_file: Path = typer.Option(None, "--similarity", help="As in WordSim-353."),
     glove_programs: Path = typer.Option(None, help="The folder of Stanford's vocab_count, cooccur, …"),
@@ -82,8 +79,7 @@ def _shown(values: list[float]) -> str:
     form = ",.0f" if mean > 1000 else ".4f"
     if len(values) < 2:
         return format(mean, form)
-    half = T95[len(values)] * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return f"{mean:{form}} ± {half:{form}}"
+    return f"{mean:{form}} ± {half_interval(values):{form}}"
 
 
 def _ours(corpus: Path, model: str, epochs: int, threads: int, seed: int) -> Run:

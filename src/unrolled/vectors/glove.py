@@ -63,7 +63,8 @@ class GloVe:
 
         corpus, report, checkpoint and errors: as for Word2Vec.fit; what is resumed counts the pairs again,
         for which threads and memory must be the same. Memory: while counting `memory` bytes; in training
-        16 bytes for each word and dimension (padded to 16), and the pairs, which are mapped.
+        16 bytes for each word and dimension (padded to 16) and at the end 4 more, and the pairs, which are
+        mapped.
         """
         tell = report or (lambda progress: None)
         if checkpoint is not None:
