@@ -54,7 +54,7 @@ def test_evaluate_prints_scores_coverage_intervals_and_protocol(here, file, tmp_
     (tmp_path / "s.tsv").write_text("man\tking\t9\nman\tqueen\t5\nman\t한국어\t1\nman\twoman\t2\n")
     status, printed, _ = here("evaluate", file, "--analogies", "a.txt", "--similarity", "s.tsv")
     assert status == 0
-    assert re.search(r"family\W+1\.000\W+0\.207 – 1\.000\W+1\W+2 \(50 %\)", printed)
+    assert re.search(r"family\W+1\.000\W+0\.207–1\.000\W+1\W+2 \(50 %\)", printed)
     assert "Spearman's ρ" in printed
     assert "protocol: all words, letter case ignored, items with an unknown word left out" in printed
     _, printed, _ = here("evaluate", file, "--analogies", "a.txt", "--missing", "wrong", "--case")

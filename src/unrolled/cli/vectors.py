@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -100,13 +101,14 @@ def _read(file: Path, strict: bool) -> WordVectors:
 
 
 def _table(title: str, name: str, scores: list[Score]) -> Table:
-    table = Table(title=title, title_justify="left")
+    # Narrow enough for 80 columns.
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("section", no_wrap=True)
     for heading in (name, "95 %", "judged", "of"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for score in scores:
         known = not math.isnan(score.value)
-        interval = f"{score.low:.3f} – {score.high:.3f}" if not math.isnan(score.low) else "–"
+        interval = f"{score.low:.3f}–{score.high:.3f}" if not math.isnan(score.low) else "–"
         table.add_row(
             score.section,
             f"{score.value:.3f}" if known else "–",
