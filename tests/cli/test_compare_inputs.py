@@ -13,7 +13,7 @@ def test_the_table_has_a_row_for_each_input_with_intervals(tmp_path, monkeypatch
         for other in ("here", "there", "now", "then", "seen") * 6
     ]
     (tmp_path / "t.tsv").write_text("text\tlabel\n" + "".join(texts))
-    options = "--text text --label label --labels yes,no --seeds 2 --steps 20 --width 6 --hidden-size 8"
+    options = "--text text --label label --labels yes,no --seeds 2 --steps 6 --width 6 --hidden-size 8"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["unrolled", "compare-inputs", "t.tsv", *options.split()])
     with pytest.raises(SystemExit) as exited:
@@ -21,7 +21,7 @@ def test_the_table_has_a_row_for_each_input_with_intervals(tmp_path, monkeypatch
     printed, said = capsys.readouterr()
     assert exited.value.code == 0, said
     assert "t.tsv: 60 texts" in printed
-    assert "8 units each way, width 6, 20 steps" in printed
+    assert "8 units each way, width 6, 6 steps" in printed
     for name in ("one-hot", "learned", "Word2Vec", "GloVe"):
         row = re.search(
             rf"{name}\W+([01]\.\d{{4}})\W+(\d+\.\d{{4}})\W+([01]\.\d{{4}})\W+(\d+\.\d{{4}})", printed

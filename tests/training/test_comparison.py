@@ -14,15 +14,6 @@ EXAMPLES = [
 OPTIONS = ClassifierOptions(unit="word", hidden_size=6, embedding_size=5, batch=8, least=1)
 
 
-def test_each_input_is_trained_and_scored_for_each_seed():
-    said = []
-    rows = compare_inputs(EXAMPLES, Plan(steps=20, learning_rate=0.02), OPTIONS, seeds=2, say=said.append)
-    assert [row.name for row in rows] == ["one-hot", "learned", "Word2Vec", "GloVe"]
-    assert all(len(row.accuracy) == len(row.macro_f1) == 2 for row in rows)
-    assert min(rows[0].accuracy) > 0.6
-    assert sum("training with" in line for line in said) == 8
-
-
 def test_the_interval_is_students():
     assert half_interval([1.0, 2.0, 3.0]) == pytest.approx(4.303 / math.sqrt(3))
     assert math.isnan(half_interval([1.0]))

@@ -113,7 +113,8 @@ def _count_part(
     from .weighted_least_squares import count_pairs
 
     # Half for the table of 16 bytes a slot, half for sorting what is in it.
-    slots = 1 << max(12, int(math.log2(max(1, memory // 32))))
+    most = 3 * ((end - begin) * window + window) // 2
+    slots = 1 << max(12, min(int(math.log2(max(1, memory // 32))), math.ceil(math.log2(max(1, most)))))
     keys, counts = np.zeros(slots, dtype=np.uint64), np.zeros(slots)
     limit, filled, position = slots * 2 // 3, 0, begin
     while position < end:
