@@ -6,21 +6,42 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from unrolled.bench import measure, peak
-from unrolled.bench.features import STEPS, Feature, features
-from unrolled.bench.measure import Row
+from unrolled.bench import first, host, measure, peak
+from unrolled.bench.features import FEATURES, STEPS
+from unrolled.bench.figure import Figure
+from unrolled.bench.first import FIRST
+from unrolled.bench.measure import Row, agree
 from unrolled.bench.peers import peers
-from unrolled.bench.report import data, table
-from unrolled.bench.run import Result
-from unrolled.bench.work import GRID, LAYERS, Shape
+from unrolled.bench.report import data, join, read, table
+from unrolled.bench.run import Result, jobs, part
+from unrolled.bench.targets import SMALL, targets
+from unrolled.bench.work import GRID, LAYERS, Shape, random_shapes
+from unrolled.cells import CELLS
 from unrolled.cli import app
 from unrolled.errors import Error
 
 TINY = Shape(2, 3, 4, 5)
 
 
+@pytest.fixture
+def few_adds(monkeypatch):
+    monkeypatch.setattr(peak, "STEPS", 100)
+
+
+def a_result(rows=(), figures=(), **changed):
+    machine = {"cpu": "a processor", "cores": "2 cores"}
+    whole = {"elsewhere": 0.25, "peak": 2e9, "bandwidth": 1e9, "rounds": 5, "threads": 2}
+    kept = {"machine": machine, "versions": {"unrolled": "1", "torch": "2"}}
+    return Result(**whole | kept | {"rows": list(rows), "figures": list(figures)} | changed)
+
+
+def a_row(layer="gru", shape=TINY, backward=False, peak=1e9, **seconds):
+    return Row(layer, shape, backward, seconds or {"unrolled": 1e-6, "torch.nn": 4e-6, "jax": 2e-6}, peak)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.usefixtures("few_adds")
 def test_all_peers_agree(layer, backward):
     row = measure.measure(layer, TINY, backward, rounds=1)
     assert row.seconds.keys() >= {"unrolled", "torch.nn"}
@@ -39,15 +60,13 @@ def test_no_speed_is_reported_for_wrong_numbers(monkeypatch):
         measure.measure("gru", TINY, False, rounds=1)
 
 
-def test_nan_is_wrong(monkeypatch):
-    def sabotaged(*arguments):
-        found, truth = peers(*arguments)
-        monkeypatch.setattr(found[0], "output", lambda: np.full((2, 3, 5), np.nan, np.float32))
-        return found, truth
-
-    monkeypatch.setattr(measure, "peers", sabotaged)
-    with pytest.raises(Error, match="unrolled disagrees"):
-        measure.measure("rnn", TINY, False, rounds=1)
+def test_nan_is_wrong_and_gradients_are_told_apart():
+    right = np.ones(3)
+    with pytest.raises(Error, match="jax disagrees on x: its output is off by nan"):
+        agree("jax", "x", [np.full(3, np.nan)], [right])
+    with pytest.raises(Error, match="its gradient 1 is off by"):
+        agree("jax", "x", [right, right * 1.01], [right, right])
+    agree("jax", "x", [right, right * 1.0001], [right, right])
 
 
 def test_operations_are_those_of_the_products():
@@ -56,24 +75,101 @@ def test_operations_are_those_of_the_products():
     assert shape.operations("gru", True) == 3 * shape.operations("gru", False)
 
 
-def test_summary_and_data():
-    rows = [
-        Row("gru", TINY, False, {"unrolled": 1e-6, "torch.nn": 4e-6, "jax": 2e-6}, 10),
-        Row("gru", GRID[0], False, {"unrolled": 1e-6, "torch.nn": 1e-6, "jax": 2e-6}, 10),
-    ]
-    result = Result(rows, [Feature("a thing", 2.5, "×", False)], 1e9, 1e9, 2, {"torch": "x"})
-    text = table(result)
-    assert "| gru | 2, 3, 4→5 | 1 | 4.00 | 2.00 | 1% |" in text
+def test_random_shapes_are_the_same_for_a_seed():
+    shapes = random_shapes(20, 3)
+    assert shapes == random_shapes(20, 3) != random_shapes(20, 4)
+    assert all(1 <= s.batch <= 256 and 2 <= s.hidden_size <= 1024 for s in shapes)
+
+
+def test_table():
+    rows = [a_row(), a_row(shape=GRID[0], unrolled=1e-6, **{"torch.nn": 1e-6, "jax": 2e-6})]
+    text = table(a_result(rows, [Figure("a thing", True, 2.5, "×", 3)]))
+    assert "a processor, 2 cores; 2 threads" in text
+    assert "used by other processes meanwhile: 0.25 cores" in text
+    # 2·3 steps of 15·9 multiply-adds are 1620 operations, in 1 µs; the peak is 1e9 a second.
+    assert "| gru | 2, 3, 4→5 | 1 | 4.00 | 2.00 | 162% |" in text
     assert (
         "- gru: against torch.nn 2.00 × (worst 1.00); against the fastest peer 1.41 × (worst 1.00)" in text
     )
-    assert "- a thing: 2.5 ×" in text
-    assert data(result)["rows"][0]["seconds"] == rows[0].seconds
+    assert "| a thing | yes | ≥ 3 × | 2.5 × | **no** |" in text
 
 
-def test_peak_is_a_rate_that_a_machine_can_have():
-    assert 1e8 < peak.multiply_adds(1) < 1e13
-    assert 1e8 < peak.memory_traffic() < 1e13
+@pytest.mark.parametrize(("got", "met"), [(0.9999, False), (1.0, True)])
+def test_a_target_is_met_as_it_is_not_as_it_is_rounded(got, met):
+    assert Figure("x", False, got, "×", 1.0).met is met
+    assert Figure("x", False, 2 - got, "×", 1.0, at_most=True).met is met
+
+
+def test_targets_of_rows():
+    large = Shape(32, 10, 128, 128)
+    peak_of = large.operations("rnn_tanh", True) / 1e-3
+    rows = [
+        a_row("rnn", SMALL, True, unrolled=1e-3, **{"torch.nn": 16e-3, "jax": 2e-3}),
+        a_row("rnn", large, True, peak_of / 0.5, unrolled=1e-3, **{"torch.nn": 1e-3, "jax": 0.5e-3}),
+    ]
+    found = {f.what: f for f in targets(rows)}
+    assert all(f.backward for f in found.values())
+    assert found["rnn, torch.nn: geometric mean"].got == pytest.approx(4)
+    assert found["rnn, torch.nn: worst shape"].got == pytest.approx(1)
+    assert found[f"rnn, torch.nn: {SMALL}"].met
+    assert found["all, fastest peer: worst shape"].got == pytest.approx(0.5)
+    whole = found[f"of the FMA peak, batch ≥ 32, hidden ≥ 128: worst (rnn {large})"]
+    assert whole.got == pytest.approx(50)
+    assert not whole.met
+    assert list(targets([])) == []
+
+
+def test_every_part_is_measured_once():
+    every = jobs("rnn,lstm", GRID, [False, True], True, True)
+    names = [job.name for job in every]
+    assert len(set(names)) == len(names) == 2 * (2 * len(GRID) + len(FEATURES)) + len(FIRST)
+    assert sorted(j.name for k in range(1, 6) for j in part(f"{k}/5", every)) == sorted(names)
+
+
+def test_parts_are_joined_and_read_again(tmp_path):
+    rows = [a_row("rnn"), a_row("lstm"), a_row("rnn", backward=True)]
+    figures = [Figure("a", False, 1.0, "×", 2), Figure("b", True, 1.0, "ms", 2, at_most=True)]
+    parts = [a_result(rows[::2], figures[:1]), a_result(rows[1:2], figures[1:], peak=3e9, elsewhere=0.5)]
+    places = [tmp_path / "1.json", tmp_path / "2.json"]
+    for place, one in zip(places, parts, strict=True):
+        place.write_text(json.dumps(data(one)))
+        assert read(place) == one
+    whole = join([read(place) for place in places])
+    assert whole == a_result(rows, figures, peak=3e9, elsewhere=0.5)
+    with pytest.raises(Error, match=r"cannot be joined: versions .*'3'.* is not"):
+        join([parts[0], a_result(versions={"torch": "3"})])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{", "is not what"), ("{}", "'rows'"), ("[]", "is not what")]
+)
+def test_a_file_that_is_no_run(tmp_path, text, reason):
+    place = tmp_path / "x.json"
+    place.write_text(text)
+    with pytest.raises(Error, match=reason):
+        read(place)
+    with pytest.raises(Error, match="No such file"):
+        read(tmp_path / "nowhere.json")
+
+
+def test_peak_and_copy_count_what_they_do(monkeypatch):
+    one, two = peak.MultiplyAdds(1), peak.MultiplyAdds(2)
+    assert two.operations == 2 * one.operations
+    seconds, *_ = measure.medians([one], 1)
+    assert 1e8 < one.operations / seconds < 1e13
+    monkeypatch.setattr(peak, "COPIED", 1 << 12)
+    copy = peak.Copy()
+    copy._target.zero_()
+    copy()
+    assert copy._target.eq(1).all()
+    assert copy._target.nbytes == 1 << 12
+
+
+def test_what_others_use_is_not_what_we_use():
+    elsewhere = host.Elsewhere()
+    assert sum(i * i for i in range(300_000)) > 0
+    cores = elsewhere.cores()
+    assert cores is None or cores >= 0
 
 
 @pytest.mark.parametrize("backward", [False, True])
@@ -81,29 +177,52 @@ def test_peak_is_a_rate_that_a_machine_can_have():
 def test_every_feature_is_measured(backward, monkeypatch):
     for name in STEPS:
         monkeypatch.setitem(STEPS, name, 3)
-    assert all(f.value > 0 for f in features(backward, 1, 1e10))
+    monkeypatch.setattr(peak, "COPIED", 1 << 12)
+    found = [f for feature in FEATURES.values() for f in feature(backward, 1)]
+    assert all(f.got > 0 and f.backward is backward for f in found)
+    assert len({f.what for f in found}) == len(found)
+    dense = {name for name, cell in CELLS.items() if cell.recurrent == "dense"} - {"gru"}
+    assert {f.what.split(",")[0] for f in found} >= dense | {"min_gru", "sru", "RNN", "GRU", "LSTM"}
 
 
+def test_a_feature_with_wrong_numbers_has_no_speed(monkeypatch):
+    monkeypatch.setitem(STEPS, "lengths", 3)
+    pad = "pad_packed_sequence"
+    padded = getattr(__import__("unrolled.bench.features", fromlist=[pad]), pad)
+    monkeypatch.setattr(f"unrolled.bench.features.{pad}", lambda *a, **k: (padded(*a, **k)[0] + 1,))
+    with pytest.raises(Error, match="unrolled disagrees on GRU, lengths"):
+        list(FEATURES["lengths GRU"](False, 1))
+
+
+def test_first_calls_in_new_processes(monkeypatch):
+    monkeypatch.setattr(first, "IMPORTS", 1)
+    (imported,) = FIRST["import"](1)
+    assert imported.got > 0
+    calls = list(FIRST["first min_gru"](1))
+    assert [f.backward for f in calls] == [False, True, False, True]
+    # Compiling takes many times as long as reading what was compiled.
+    assert calls[0].got > calls[2].got
+    (overhead,) = FIRST["overhead GRU"](1)
+    assert overhead.unit == "µs"
+    assert "torch.nn: " in overhead.what
+
+
+def test_a_process_that_fails_is_told():
+    with pytest.raises(Error, match="a new process failed: ZeroDivisionError"):
+        first._python("1 / 0")
+
+
+@pytest.mark.usefixtures("few_adds")
 def test_command(tmp_path):
     out = tmp_path / "bench.json"
-    done = CliRunner().invoke(
-        app,
-        [
-            "bench",
-            "--layers",
-            "rnn",
-            "--shapes",
-            "2:3:4:5",
-            "--no-features",
-            "--rounds",
-            "3",
-            "--json",
-            str(out),
-        ],
-    )
+    only = ["--layers", "rnn", "--shapes", "2:3:4:5", "--no-features", "--no-first-call", "--rounds", "3"]
+    done = CliRunner().invoke(app, ["bench", *only, "--json", str(out)])
     assert done.exit_code == 0, done.output
     assert "| rnn | 2, 3, 4→5 |" in done.output
     assert [row["backward"] for row in json.loads(out.read_text())["rows"]] == [False, True]
+    again = CliRunner().invoke(app, ["bench", str(out)])
+    assert again.exit_code == 0, again.output
+    assert "| rnn | 2, 3, 4→5 |" in again.output
 
 
 @pytest.mark.parametrize(
@@ -112,6 +231,9 @@ def test_command(tmp_path):
         (["--layers", "elman"], "'elman' is not one of rnn, gru, lstm"),
         (["--shapes", "1:2:3"], "wanted batch:time:input:hidden"),
         (["--shapes", "0:2:3:4"], "wanted batch:time:input:hidden"),
+        (["--part", "3/2"], "wanted k/n"),
+        (["--part", "2"], "wanted k/n"),
+        (["nowhere.json"], "No such file"),
     ],
 )
 def test_wrong_options(options, message):

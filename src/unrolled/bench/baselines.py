@@ -19,7 +19,7 @@ from typing import Any
 from .. import files
 from ..errors import Error
 from .baselines_page import page
-from .report import cpu
+from .host import cpu
 
 RESULTS, PAGE = "baselines.jsonl", "baselines.md"
 CELLS = ("rnn_tanh", "gru", "lstm", "minimal_gated_unit", "slstm")

@@ -1,11 +1,11 @@
-"""What the peers do not have, or only slowly: ratios between two ways of the same work, side by side."""
+"""What the peers do not have, or only slowly: two ways of the same work, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -14,107 +14,85 @@ from .. import layers
 from ..cells import CELLS, cell
 from ..layers import Recurrent
 from ..scan import engine
-from .measure import medians
+from .figure import Figure
+from .measure import agree, medians
+from .peak import Copy
+from .work import Shape
 
 BATCH = 32
 
 STEPS = {"lengths": 200, "cells": 100, "traffic": 1000}
 """The length of the sequences of each kind of figure."""
 
-
-@dataclass(frozen=True)
-class Feature:
-    """A named figure and its unit ("×" for a ratio)."""
-
-    what: str
-    value: float
-    unit: str
-    backward: bool
+Work = Callable[[], Tensor | tuple[Tensor, ...]]
 
 
-def features(backward: bool, rounds: int, bandwidth: float) -> Iterator[Feature]:
-    """Every figure in turn; bandwidth: bytes a second, as measured by `peak.memory_traffic`."""
-    for name in ("RNN", "GRU", "LSTM"):
-        yield _lengths(name, backward, rounds)
-    for name in ("RNN", "GRU", "LSTM"):
-        yield _resets(name, backward, rounds)
-    yield from _dense_cells(backward, rounds)
-    for name in ("min_gru", "sru"):
-        yield _traffic(name, backward, rounds, bandwidth)
-    yield _own_cell(backward, rounds)
-
-
-def _lengths(name: str, backward: bool, rounds: int) -> Feature:
-    batch, time, size = BATCH, STEPS["lengths"], 128
-    torch.manual_seed(0)
-    theirs, ours = getattr(torch.nn, name)(size, size), getattr(layers, name)(size, size)
-    ours.load_state_dict(theirs.state_dict())
-    x, lengths = torch.randn(time, batch, size), torch.randint(1, time + 1, (batch,))
+def _lengths(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
+    shape = Shape(BATCH, STEPS["lengths"], 128, 128)
+    theirs, ours, x = *_layers(name, shape), _input(shape)
+    lengths = torch.randint(1, shape.time + 1, (shape.batch,))
 
     def packed(x: Tensor) -> Tensor:
         outputs, _ = theirs(pack_padded_sequence(x, lengths, enforce_sorted=False))
-        return pad_packed_sequence(outputs, total_length=time)[0]
+        return pad_packed_sequence(outputs, total_length=shape.time)[0]
 
-    calls = [
-        _call(lambda x: ours(x, lengths=lengths)[0], [x, *ours.parameters()], backward),
-        _call(packed, [x, *theirs.parameters()], backward),
-    ]
-    own, other = medians(calls, rounds)
-    what = f"{name}, lengths 1..{time}, batch {batch}, {size}→{size}: against torch.nn packed"
-    return Feature(what, other / own, "×", backward)
+    own = _work(lambda x: ours(x, lengths=lengths)[0], [x, *ours.parameters()], backward)
+    other = _work(packed, [x, *theirs.parameters()], backward)
+    what = f"{name}, lengths 1..{shape.time}, {shape}: against torch.nn packed"
+    agree("unrolled", what, _arrays(own), _arrays(other))
+    seconds = medians([own, other], rounds)
+    yield Figure(what, backward, seconds[1] / seconds[0], "×", 4)
 
 
-def _resets(name: str, backward: bool, rounds: int) -> Feature:
-    batch, time, size = BATCH, STEPS["lengths"], 128
-    torch.manual_seed(0)
-    layer = getattr(layers, name)(size, size)
-    x, reset = torch.randn(time, batch, size), torch.rand(time, batch) < 0.1
+def _resets(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
+    shape = Shape(BATCH, STEPS["lengths"], 128, 128)
+    _, layer, x = *_layers(name, shape), _input(shape)
+    reset = torch.rand(shape.time, shape.batch) < 0.1
     inputs = [x, *layer.parameters()]
-    calls = [
-        _call(lambda x: layer(x, reset=reset)[0], inputs, backward),
-        _call(lambda x: layer(x)[0], inputs, backward),
-    ]
-    own, other = medians(calls, rounds)
-    what = f"{name}, reset at a tenth of the steps, batch {batch}, {size}→{size}: time against no reset"
-    return Feature(what, own / other, "×", backward)
+    what = f"{name}, reset at a tenth of the steps, {shape}: time against no reset"
+    own = _work(lambda x: layer(x, reset=reset)[0], inputs, backward)
+    _check(own, what)
+    seconds = medians([own, _work(_outputs(layer), inputs, backward)], rounds)
+    yield Figure(what, backward, seconds[0] / seconds[1], "×", 1.1 if backward else 1.05, at_most=True)
 
 
-def _dense_cells(backward: bool, rounds: int) -> Iterator[Feature]:
-    batch, time, size = BATCH, STEPS["cells"], 128
-    torch.manual_seed(0)
-    x = torch.randn(time, batch, size)
+def _dense_cells(backward: bool, rounds: int) -> Iterator[Figure]:
+    shape = Shape(BATCH, STEPS["cells"], 128, 128)
+    x = _input(shape)
     dense = [c for c in CELLS.values() if c.recurrent == "dense"]
-    modules = [Recurrent(c, size, size) for c in dense]
-    calls = [_call(_outputs(m), [x, *m.parameters()], backward) for m in modules]
-    per_gate = {c.name: s / c.gates for c, s in zip(dense, medians(calls, rounds), strict=True)}
-    for name, seconds in per_gate.items():
+    works: list[Work] = []
+    for one in dense:
+        module = Recurrent(one, shape.input_size, shape.hidden_size)
+        works.append(_work(_outputs(module), [x, *module.parameters()], backward))
+        _check(works[-1], f"{one.name} {shape}")
+    seconds = dict(zip([c.name for c in dense], medians(works, rounds), strict=True))
+    each = {name: s / shape.operations(name, backward) for name, s in seconds.items()}
+    for name in each:
         if name != "gru":
-            what = f"{name}, batch {batch}, {size}→{size}: time a multiply-add against gru's"
-            yield Feature(what, seconds / per_gate["gru"], "×", backward)
+            what = f"{name}, {shape}: time a multiply-add against gru's"
+            yield Figure(what, backward, each[name] / each["gru"], "×", 1.3, at_most=True)
 
 
-def _traffic(name: str, backward: bool, rounds: int, bandwidth: float) -> Feature:
-    """The scan beyond the input product: the gates read, the outputs written, over the copy's speed."""
-    batch, time, size = BATCH, STEPS["traffic"], 256
-    torch.manual_seed(0)
-    layer = Recurrent(CELLS[name], size, size)
-    x = torch.randn(time, batch, size)
-    weight = layer.get_parameter("weight_ih_l0")
-    inputs = [x, weight]
-    calls = [
-        _call(_outputs(layer), [x, *layer.parameters()], backward),
-        _call(lambda x: torch.nn.functional.linear(x, weight), inputs, backward),
-    ]
-    whole, product = medians(calls, rounds)
-    gates = CELLS[name].gates
-    # Forward: the input read, the output written. Backward reads the output's gradient, the input and the
-    # output again, writes the input's gradient, and cannot do without the gates' gradients once each way.
-    numbers = batch * time * size * (2 if not backward else 6 + 2 * gates)
-    fraction = 4 * numbers / bandwidth / max(whole - product, 1e-9)
-    what = (
-        f"{name}, batch {batch}, time {time}, {size}→{size}: of memory bandwidth beyond the input product"
-    )
-    return Feature(what, 100 * fraction, "%", backward)
+def _traffic(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
+    """What the time beyond the input product is of the time that the unavoidable traffic takes.
+
+    Forward: the input is read, the output written. With backward also: the output, its gradient and the
+    input read, the input's gradient written, the gates' gradients written and read once. The bandwidth is
+    that of a copy, the product torch's, both in the same turns.
+    """
+    shape = Shape(BATCH, STEPS["traffic"], 256, 256)
+    layer, x = Recurrent(CELLS[name], shape.input_size, shape.hidden_size), _input(shape)
+    weight, copy = layer.get_parameter("weight_ih_l0"), Copy()
+    what = f"{name}, {shape}: of memory bandwidth beyond the input product"
+    own = _work(_outputs(layer), [x, *layer.parameters()], backward)
+    _check(own, what)
+    product = _work(lambda x: torch.nn.functional.linear(x, weight), [x, weight], backward)
+    whole, least, copied = medians([own, product, copy], rounds)
+    numbers = shape.batch * shape.time * shape.hidden_size
+    numbers *= 6 + 2 * CELLS[name].gates if backward else 2
+    limit = 4 * numbers * copied / copy.traffic
+    fraction = limit / max(whole - least, limit)
+    yield Figure(what, backward, 100 * fraction, "%", 40 if backward else 50)
 
 
 @cell(gates=2)
@@ -123,42 +101,74 @@ def _invented(x, r, h):
     return forget * h + (1 - forget) * torch.tanh(x[1] + r[1] * torch.sigmoid(h))
 
 
-def _own_cell(backward: bool, rounds: int) -> Feature:
-    batch, time, size = BATCH, STEPS["cells"], 128
+def _own_cell(backward: bool, rounds: int) -> Iterator[Figure]:
+    shape = Shape(BATCH, STEPS["cells"], 128, 128)
+    layer, x = Recurrent(_invented, shape.input_size, shape.hidden_size), _input(shape)
+    what = f"a cell of one's own, {shape}: against the same cell as a Python loop"
+    own = _work(_outputs(layer), [x, *layer.parameters()], backward)
+    _check(own, what)
+    seconds = medians([own, lambda: _as_loop(own)], rounds)
+    yield Figure(what, backward, seconds[1] / seconds[0], "×", 15 if backward else 10)
+
+
+NAMES = ("RNN", "GRU", "LSTM")
+
+FEATURES: dict[str, Callable[[bool, int], Iterator[Figure]]] = {
+    **{f"lengths {name}": partial(_lengths, name) for name in NAMES},
+    **{f"resets {name}": partial(_resets, name) for name in NAMES},
+    "cells": _dense_cells,
+    **{f"traffic {name}": partial(_traffic, name) for name in ("min_gru", "sru")},
+    "own cell": _own_cell,
+}
+"""By name, what gives the figures: called with whether gradients count, and the number of turns."""
+
+
+def _layers(name: str, shape: Shape) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """torch.nn's layer and ours, with the same weights."""
     torch.manual_seed(0)
-    layer = Recurrent(_invented, size, size)
-    x = torch.randn(time, batch, size)
+    theirs, ours = (getattr(lib, name)(shape.input_size, shape.hidden_size) for lib in (torch.nn, layers))
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
 
-    def loop(x: Tensor) -> Tensor:
-        with engine("reference"):
-            return layer(x)[0]
 
-    inputs = [x, *layer.parameters()]
-    own, other = medians([_call(_outputs(layer), inputs, backward), _call(loop, inputs, backward)], rounds)
-    what = f"a cell of one's own, batch {batch}, {size}→{size}: against the same cell as a Python loop"
-    return Feature(what, other / own, "×", backward)
+def _input(shape: Shape) -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(shape.time, shape.batch, shape.input_size)
 
 
 def _outputs(layer: torch.nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda x: layer(x)[0]
 
 
-def _call(
-    function: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], backward: bool
-) -> Callable[[], Any]:
+def _work(function: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], backward: bool) -> Work:
     """The function of inputs[0] alone, or with the gradients of all the inputs."""
     x, *weights = inputs
     if not backward:
 
         def forward() -> Tensor:
-            with torch.no_grad():
+            with torch.inference_mode():
                 return function(x)
 
         return forward
-    weighting = torch.randn(function(x).shape)
+    weighting = torch.randn(function(x).shape, generator=torch.Generator().manual_seed(2))
 
-    def both() -> Any:
+    def both() -> tuple[Tensor, ...]:
         leaf = x.detach().requires_grad_()
         return torch.autograd.grad(function(leaf), [leaf, *weights], weighting)
 
     return both
+
+
+def _as_loop(work: Work) -> Tensor | tuple[Tensor, ...]:
+    with engine("reference"):
+        return work()
+
+
+def _check(work: Work, what: str) -> None:
+    """Raises Error unless the work gives what it gives as a Python loop."""
+    agree("unrolled", what, _arrays(work), _arrays(lambda: _as_loop(work)))
+
+
+def _arrays(work: Work) -> list[np.ndarray]:
+    result = work()
+    return [t.detach().numpy() for t in (result if isinstance(result, tuple) else (result,))]

@@ -9,27 +9,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import Error
+from .peak import MultiplyAdds
 from .peers import peers
 from .work import LAYERS, Shape
 
 BLOCK = 5e-3
 """Seconds that one timing lasts at least, by repeating a short call."""
 
-SETTLE = 3e-3
-"""Seconds between two peers, in which the threads of the one before stop spinning."""
+SETTLE = 8e-3
+"""Seconds between two looks at whether threads of the call before still spin."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer at one shape: the median seconds of each peer."""
+    """One layer at one shape: each peer's median seconds, and the machine's peak in the same turns."""
 
     layer: str
     shape: Shape
     backward: bool
     seconds: dict[str, float]
-    operations: int
+    peak: float
+    """Floating-point operations a second."""
 
     def ratio(self, peer: str) -> float:
         """How many times our time the peer takes."""
@@ -41,18 +44,40 @@ class Row:
         return min(self.ratio(name) for name in self.seconds if name != "unrolled")
 
     @property
-    def rate(self) -> float:
-        """Our floating-point operations a second."""
-        return self.operations / self.seconds["unrolled"]
+    def fraction(self) -> float:
+        """Of the peak, that the matrix products alone make."""
+        operations = self.shape.operations(LAYERS[self.layer], self.backward)
+        return operations / self.seconds["unrolled"] / self.peak
 
 
 def measure(layer: str, shape: Shape, backward: bool, rounds: int) -> Row:
     """The medians over `rounds` turns; raises Error if the peers disagree on the numbers."""
     found, truth = peers(layer, shape, backward)
-    _agree(layer, shape, found, truth, backward)
+    wanted = truth.gradients() if backward else [truth.output()]
+    for peer in found:
+        agree(peer.name, f"{layer} {shape}", peer.gradients() if backward else [peer.output()], wanted)
+    limit = MultiplyAdds(torch.get_num_threads())
     calls = [peer.backward if backward else peer.forward for peer in found]
-    seconds = dict(zip([peer.name for peer in found], medians(calls, rounds), strict=True))
-    return Row(layer, shape, backward, seconds, shape.operations(LAYERS[layer], backward))
+    *seconds, together = medians([*calls, limit], rounds)
+    named = dict(zip([peer.name for peer in found], seconds, strict=True))
+    return Row(layer, shape, backward, named, limit.operations / together)
+
+
+def agree(who: str, what: str, got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> None:
+    """Raises Error unless each array is the wanted one within 1e-4 of that one's largest value.
+
+    Of several arrays (an output's or input's gradient, then the weights') each is held to 1e-3: gradients
+    add up thousands of terms.
+    """
+    tolerance = 1e-4 if len(wanted) == 1 else 1e-3
+    for index, (g, w) in enumerate(zip(got, wanted, strict=True)):
+        off = float(np.abs(g - w).max() / max(np.abs(w).max(), 1e-30))
+        if not off <= tolerance:
+            part = "output" if len(wanted) == 1 else f"gradient {index}"
+            raise Error(
+                f"bench: {who} disagrees on {what}: its {part} is off by {off:.1e} "
+                f"(at most {tolerance:.0e}); no speed is reported for wrong numbers"
+            )
 
 
 def medians(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
@@ -61,26 +86,19 @@ def medians(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
     seconds: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
         for call, repeat, taken in zip(calls, repeats, seconds, strict=True):
-            time.sleep(SETTLE)
+            _settle()
             call()
             taken.append(_time(call, repeat))
     return [statistics.median(taken) for taken in seconds]
 
 
-def _agree(layer: str, shape: Shape, found: list[Any], truth: Any, backward: bool) -> None:
-    """Each peer within 1e-4 of the float64 result, relative to its largest value (gradients: 1e-3)."""
-    wanted = truth.gradients() if backward else [truth.output()]
-    tolerance = 1e-3 if backward else 1e-4
-    for peer in found:
-        got = peer.gradients() if backward else [peer.output()]
-        for index, (g, w) in enumerate(zip(got, wanted, strict=True)):
-            off = float(np.abs(g - w).max() / max(np.abs(w).max(), 1e-30))
-            if not off <= tolerance:
-                what = f"gradient {index}" if backward else "output"
-                raise Error(
-                    f"bench: {peer.name} disagrees on {layer} {shape}: its {what} is off by {off:.1e} "
-                    f"(at most {tolerance:.0e}); no speed is reported for wrong numbers"
-                )
+def _settle() -> None:
+    """Waits until this process is idle: ONNX Runtime's threads spin for some 50 ms after a call."""
+    for _ in range(40):
+        before = time.process_time()
+        time.sleep(SETTLE)
+        if time.process_time() - before < SETTLE / 4:
+            return
 
 
 def _repeats(call: Callable[[], Any]) -> int:

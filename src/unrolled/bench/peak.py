@@ -3,93 +3,83 @@
 from __future__ import annotations
 
 import ctypes
-import statistics
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 
-from ..errors import Error
+from ..scan.cpu.machine import Library, assemble, machine
 
-CHAINS = 16
-"""Independent chains of multiply-adds: more than any core has in flight (units × latency)."""
+STEPS = 1_000_000
+"""Rounds of multiply-adds in a call: long enough that starting its threads does not count."""
 
-_STEPS = 200_000
-_COPIED = 64 << 20  # bytes; far beyond the caches
-
-
-def multiply_adds(threads: int | None = None) -> float:
-    """Floating-point operations a second of fused multiply-adds in registers, on `threads` cores at once.
-
-    A multiply-add is two operations. The best of several tries, since only interference slows it down.
-    """
-    count = threads or torch.get_num_threads()
-    kernel, width = _kernel()
-    operations = 2 * width * CHAINS * _STEPS * count
-    with ThreadPoolExecutor(count) as pool:
-
-        def together() -> None:
-            list(pool.map(kernel, [_STEPS] * count))
-
-        return operations / min(_time(together) for _ in range(10))
+COPIED = 64 << 20
+"""Bytes that a copy reads, and writes: far beyond the caches."""
 
 
-def memory_traffic() -> float:
-    """Bytes a second that are read and written when large float32 memory is copied (torch's threads)."""
-    source, target = torch.ones(2, _COPIED // 4).unbind()
-    target.copy_(source)
-    return 2 * _COPIED / statistics.median(_time(lambda: target.copy_(source)) for _ in range(10))
+class MultiplyAdds:
+    """A call does fused multiply-adds in registers on several cores at once, and nothing else."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads)
+        self._kernel, chains = _kernel()
+        self.operations = 2 * machine().width * chains * STEPS * threads
+        """Of one call; a multiply-add is two."""
+
+    def __call__(self) -> None:
+        """Returns when every core is done."""
+        list(self._pool.map(self._kernel, [STEPS] * self._threads))
 
 
-def _time(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+class Copy:
+    """A call copies memory far beyond the caches, as torch does, on torch's threads."""
+
+    traffic = 2 * COPIED
+    """Bytes that one call reads and writes."""
+
+    def __init__(self) -> None:
+        self._source, self._target = torch.ones(2, COPIED // 4).unbind()
+
+    def __call__(self) -> None:
+        """Copies once."""
+        self._target.copy_(self._source)
 
 
-_compiled: list[object] = []  # the compiler's engine, which owns the kernel's memory
-
-
+@cache
 def _kernel() -> tuple[Callable[[int], float], int]:
-    """A function that does `steps` rounds of CHAINS multiply-adds on vectors, and the vectors' width.
+    """A function that does so many rounds of multiply-adds on vectors, and how many there are in a round.
 
     Called through ctypes, it runs without the interpreter's lock.
     """
-    try:
-        from llvmlite import binding as llvm
-    except ImportError as error:  # pragma: no cover
-        raise Error("bench: the peak needs llvmlite; pip install llvmlite") from error
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    width = 16 if features.get("avx512f") else 8 if features.get("fma") else 4
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=3, jit=True
-    )
-    module = llvm.parse_assembly(_source(width))
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    _compiled.append(engine)
+    host = machine()
+    # More chains than a core has in flight (two units, a latency of four or five; on some machines four
+    # units), and few enough to stay in its registers beside the factor.
+    chains = 12 if host.registers == 16 else 24
+    library = Library(assemble(_source(host.width, chains)), ("peak",))
     prototype = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)
-    return prototype(engine.get_function_address("peak")), width
+    function = prototype(library["peak"])
+    _kept.append(library)
+    return function, chains
 
 
-def _source(width: int) -> str:
-    """a_i = a_i * b + b for CHAINS chains, `steps` times over; returns their sum, so all are needed."""
+_kept: list[Library] = []  # a library owns the memory of its code
+
+
+def _source(width: int, chains: int) -> str:
+    """a_i = a_i * b + b for every chain, `steps` times over; returns their sum, so all are needed."""
     vector = f"<{width} x float>"
-    chains = range(CHAINS)
-    phis = "\n".join(f"  %a{i} = phi {vector} [%seed{i}, %entry], [%n{i}, %loop]" for i in chains)
+    phis = "\n".join(f"  %a{i} = phi {vector} [%seed{i}, %entry], [%n{i}, %loop]" for i in range(chains))
     seeds = "\n".join(
-        f"  %seed{i} = insertelement {vector} zeroinitializer, float {i}.0, i32 0" for i in chains
+        f"  %seed{i} = insertelement {vector} zeroinitializer, float {i}.0, i32 0" for i in range(chains)
     )
     steps = "\n".join(
         f"  %n{i} = call {vector} @llvm.fma.v{width}f32({vector} %a{i}, {vector} %b, {vector} %b)"
-        for i in chains
+        for i in range(chains)
     )
     sums = "\n".join(
-        f"  %s{i + 1} = fadd {vector} {f'%s{i}' if i else 'zeroinitializer'}, %n{i}" for i in chains
+        f"  %s{i + 1} = fadd {vector} {f'%s{i}' if i else 'zeroinitializer'}, %n{i}" for i in range(chains)
     )
     return f"""
 declare {vector} @llvm.fma.v{width}f32({vector}, {vector}, {vector})
@@ -108,7 +98,7 @@ loop:
   br i1 %more, label %loop, label %done
 done:
 {sums}
-  %result = extractelement {vector} %s{CHAINS}, i32 0
+  %result = extractelement {vector} %s{chains}, i32 0
   ret float %result
 }}
 """

@@ -50,7 +50,7 @@ class _Torch:
         self._weighting = torch.from_numpy(weighting).transpose(0, 1).contiguous()
 
     def forward(self) -> torch.Tensor:
-        with torch.no_grad():
+        with torch.inference_mode():
             return self._module(self._x)[0]
 
     def backward(self) -> list[torch.Tensor]:

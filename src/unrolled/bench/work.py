@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import dataclass
 
 from ..cells import CELLS
@@ -36,6 +38,20 @@ class Shape:
         rows = CELLS[cell].gates * self.hidden_size
         products = 2 * self.batch * self.time * rows * (self.input_size + self.hidden_size)
         return products * (3 if backward else 1)
+
+
+def random_shapes(count: int, seed: int) -> list[Shape]:
+    """Shapes that nobody chose: sizes whose logarithms are uniform, of at most 4e9 multiply-adds a gate."""
+    draw, found = random.Random(seed), []
+
+    def between(low: int, high: int) -> int:
+        return round(math.exp(draw.uniform(math.log(low), math.log(high))))
+
+    while len(found) < count:
+        shape = Shape(between(1, 256), between(5, 200), between(2, 1024), between(2, 1024))
+        if shape.batch * shape.time * shape.hidden_size * (shape.input_size + shape.hidden_size) <= 4e9:
+            found.append(shape)
+    return found
 
 
 GRID = (

@@ -1,0 +1,23 @@
+"""A measured number beside the one that is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """what was measured; backward: with the gradients; got and target in `unit` ("×" is a ratio)."""
+
+    what: str
+    backward: bool
+    got: float
+    unit: str
+    target: float
+    at_most: bool = False
+    """Whether less is better."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is reached, as it is (not as it is rounded)."""
+        return self.got <= self.target if self.at_most else self.got >= self.target
