@@ -83,7 +83,7 @@ def test_random_shapes_are_the_same_for_a_seed():
 
 def test_table():
     rows = [a_row(), a_row(shape=GRID[0], unrolled=1e-6, **{"torch.nn": 1e-6, "jax": 2e-6})]
-    text = table(a_result(rows, [Figure("a thing", True, 2.5, "×", 3)]))
+    text = table(a_result(rows, [Figure("a thing", True, 2.5, "×", 3, limit=9)]))
     assert "a processor, 2 cores; 2 threads" in text
     assert "used by other processes meanwhile: 0.25 cores" in text
     # 2·3 steps of 15·9 multiply-adds are 1620 operations, in 1 µs; the peak is 1e9 a second.
@@ -91,7 +91,7 @@ def test_table():
     assert (
         "- gru: against torch.nn 2.00 × (worst 1.00); against the fastest peer 1.41 × (worst 1.00)" in text
     )
-    assert "| a thing | yes | ≥ 3 × | 2.5 × | **no** |" in text
+    assert "| a thing | yes | ≥ 3 × | 2.5 × | **no** | 9 × |" in text
 
 
 @pytest.mark.parametrize(("got", "met"), [(0.9999, False), (1.0, True)])
@@ -111,6 +111,9 @@ def test_targets_of_rows():
     assert all(f.backward for f in found.values())
     assert found["rnn, torch.nn: geometric mean"].got == pytest.approx(4)
     assert found["rnn, torch.nn: worst shape"].got == pytest.approx(1)
+    # At the peak the large one would take half a millisecond, as JAX does.
+    assert found["all, fastest peer: worst shape"].limit == pytest.approx(1)
+    assert rows[1].limit("torch.nn") == pytest.approx(2)
     assert found[f"rnn, torch.nn: {SMALL}"].met
     assert found["all, fastest peer: worst shape"].got == pytest.approx(0.5)
     whole = found[f"of the FMA peak, batch ≥ 32, hidden ≥ 128: worst (rnn {large})"]

@@ -16,7 +16,7 @@ from ..layers import Recurrent
 from ..scan import engine
 from .figure import Figure
 from .measure import agree, medians
-from .peak import Copy
+from .peak import Copy, MultiplyAdds
 from .work import Shape
 
 BATCH = 32
@@ -40,8 +40,10 @@ def _lengths(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
     other = _work(packed, [x, *theirs.parameters()], backward)
     what = f"{name}, lengths 1..{shape.time}, {shape}: against torch.nn packed"
     agree("unrolled", what, _arrays(own), _arrays(other))
-    seconds = medians([own, other], rounds)
-    yield Figure(what, backward, seconds[1] / seconds[0], "×", 4)
+    operations = (
+        shape.operations(CELL[name], backward) * lengths.sum().item() / lengths.numel() / shape.time
+    )
+    yield _ratio(what, backward, rounds, own, other, operations, 4)
 
 
 def _resets(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
@@ -107,11 +109,22 @@ def _own_cell(backward: bool, rounds: int) -> Iterator[Figure]:
     what = f"a cell of one's own, {shape}: against the same cell as a Python loop"
     own = _work(_outputs(layer), [x, *layer.parameters()], backward)
     _check(own, what)
-    seconds = medians([own, lambda: _as_loop(own)], rounds)
-    yield Figure(what, backward, seconds[1] / seconds[0], "×", 15 if backward else 10)
+    operations = _invented.gates * shape.operations("rnn_tanh", backward)
+    yield _ratio(what, backward, rounds, own, lambda: _as_loop(own), operations, 15 if backward else 10)
 
 
-NAMES = ("RNN", "GRU", "LSTM")
+def _ratio(
+    what: str, backward: bool, rounds: int, own: Work, other: Work, operations: float, wanted: float
+) -> Figure:
+    """The other's time over ours, and that over the least time of so many operations."""
+    limit = MultiplyAdds(torch.get_num_threads())
+    ours, theirs, together = medians([own, other, limit], rounds)
+    least = operations * together / limit.operations
+    return Figure(what, backward, theirs / ours, "×", wanted, limit=theirs / least)
+
+
+CELL = {"RNN": "rnn_tanh", "GRU": "gru", "LSTM": "lstm"}
+NAMES = tuple(CELL)
 
 FEATURES: dict[str, Callable[[bool, int], Iterator[Figure]]] = {
     **{f"lengths {name}": partial(_lengths, name) for name in NAMES},

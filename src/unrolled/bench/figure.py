@@ -16,6 +16,8 @@ class Figure:
     target: float
     at_most: bool = False
     """Whether less is better."""
+    limit: float | None = None
+    """What `got` would be if the matrix products ran at the machine's peak and nothing else took time."""
 
     @property
     def met(self) -> bool:

@@ -44,10 +44,19 @@ class Row:
         return min(self.ratio(name) for name in self.seconds if name != "unrolled")
 
     @property
+    def least(self) -> float:
+        """Seconds that the matrix products take at the peak."""
+        return self.shape.operations(LAYERS[self.layer], self.backward) / self.peak
+
+    @property
     def fraction(self) -> float:
         """Of the peak, that the matrix products alone make."""
-        operations = self.shape.operations(LAYERS[self.layer], self.backward)
-        return operations / self.seconds["unrolled"] / self.peak
+        return self.least / self.seconds["unrolled"]
+
+    def limit(self, peer: str | None = None) -> float:
+        """The ratio to the peer, or to the fastest, if we took no more than `least`."""
+        others = [seconds for name, seconds in self.seconds.items() if name != "unrolled"]
+        return (self.seconds[peer] if peer else min(others)) / self.least
 
 
 def measure(layer: str, shape: Shape, backward: bool, rounds: int) -> Row:

@@ -70,13 +70,16 @@ def _mean_and_worst(ratios: Sequence[float]) -> str:
 
 
 def _targets(figures: Sequence[Figure]) -> list[str]:
-    lines = ["| what | with gradients | wanted | got | met |", "| --- | --- | ---: | ---: | --- |"]
+    lines = [
+        "| what | with gradients | wanted | got | met | limit |",
+        "| --- | --- | ---: | ---: | --- | ---: |",
+    ]
     for f in figures:
         sign = "≤" if f.at_most else "≥"
         passes, met = "yes" if f.backward else "", "yes" if f.met else "**no**"
-        lines.append(
-            f"| {f.what} | {passes} | {sign} {f.target:g} {f.unit} | {f.got:.3g} {f.unit} | {met} |"
-        )
+        limit = "" if f.limit is None else f"{f.limit:.3g} {f.unit}"
+        wanted, got = f"{sign} {f.target:g} {f.unit}", f"{f.got:.3g} {f.unit}"
+        lines.append(f"| {f.what} | {passes} | {wanted} | {got} | {met} | {limit} |")
     return lines
 
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -85,8 +85,15 @@ def part(text: str, all_jobs: Sequence[Job]) -> list[Job]:
     return list(all_jobs[int(first) - 1 :: int(count)])
 
 
-def run(wanted: Sequence[Job], rounds: int, threads: int, say: Callable[[str], None]) -> Result:
-    """Measures each job. threads: for every peer; 0 as torch is set. say is told what is under way.
+def run(
+    wanted: Sequence[Job],
+    rounds: int,
+    threads: int,
+    say: Callable[[str], None],
+    keep: Callable[[Result], None],
+) -> Result:
+    """Measures each job. threads: for every peer; 0 as torch is set. say is told what is under way, and
+    keep is given the result so far after every job.
 
     Raises Error if the peers disagree on the numbers.
     """
@@ -94,22 +101,27 @@ def run(wanted: Sequence[Job], rounds: int, threads: int, say: Callable[[str], N
         count = torch.get_num_threads()
         limit, copy, others = MultiplyAdds(count), Copy(), host.Elsewhere()
         together, copied = medians([limit, copy], 10)
-        rows, figures = [], []
+        result = Result(
+            machine=host.describe(),
+            versions={"unrolled": __version__, **_versions()},
+            threads=count,
+            rounds=rounds,
+            peak=limit.operations / together,
+            bandwidth=copy.traffic / copied,
+            elsewhere=None,
+            rows=[],
+            figures=[],
+        )
         for number, job in enumerate(wanted, 1):
             say(f"{number}/{len(wanted)} {job.name}")
             for found in job.run(rounds):
-                (rows if isinstance(found, Row) else figures).append(found)
-    return Result(
-        machine=host.describe(),
-        versions={"unrolled": __version__, **_versions()},
-        threads=count,
-        rounds=rounds,
-        peak=limit.operations / together,
-        bandwidth=copy.traffic / copied,
-        elsewhere=others.cores(),
-        rows=rows,
-        figures=figures,
-    )
+                if isinstance(found, Row):
+                    result.rows.append(found)
+                else:
+                    result.figures.append(found)
+            result = replace(result, elsewhere=others.cores())
+            keep(result)
+    return result
 
 
 @contextmanager

@@ -33,26 +33,36 @@ def targets(rows: Sequence[Row]) -> Iterator[Figure]:
         for layer in MEANS:
             yield from _against_torch(layer, [row for row in some if row.layer == layer], backward)
         if some and len(some[0].seconds) > 2:
-            ratios = [row.fastest for row in some]
-            yield Figure("all, fastest peer: geometric mean", backward, mean(ratios), "×", ALL)
-            yield Figure("all, fastest peer: worst shape", backward, min(ratios), "×", 1.0)
+            ratios, limits = [row.fastest for row in some], [row.limit() for row in some]
+            yield from _ratios("all, fastest peer", backward, ratios, limits, ALL, 1.0)
         large = [r for r in some if r.shape.batch >= 32 and r.shape.hidden_size >= 128]
         if large:
             worst = min(large, key=lambda row: row.fraction)
             what = f"of the FMA peak, batch ≥ 32, hidden ≥ 128: worst ({worst.layer} {worst.shape})"
-            yield Figure(what, backward, 100 * worst.fraction, "%", PEAK[backward])
+            yield Figure(what, backward, 100 * worst.fraction, "%", PEAK[backward], limit=100)
 
 
 def _against_torch(layer: str, rows: Sequence[Row], backward: bool) -> Iterator[Figure]:
     if rows:
-        ratios = [row.ratio("torch.nn") for row in rows]
-        head = f"{layer}, torch.nn"
-        yield Figure(f"{head}: geometric mean", backward, mean(ratios), "×", MEANS[layer][backward])
-        yield Figure(f"{head}: worst shape", backward, min(ratios), "×", WORST[layer])
-        for row in rows:
+        head, ratios = f"{layer}, torch.nn", [row.ratio("torch.nn") for row in rows]
+        limits = [row.limit("torch.nn") for row in rows]
+        yield from _ratios(head, backward, ratios, limits, MEANS[layer][backward], WORST[layer])
+        for row, ratio, limit in zip(rows, ratios, limits, strict=True):
             if row.shape == SMALL:
                 wanted = SMALLS[layer][backward]
-                yield Figure(f"{head}: {SMALL}", backward, row.ratio("torch.nn"), "×", wanted)
+                yield Figure(f"{head}: {SMALL}", backward, ratio, "×", wanted, limit=limit)
+
+
+def _ratios(
+    head: str,
+    backward: bool,
+    ratios: Sequence[float],
+    limits: Sequence[float],
+    least_mean: float,
+    least: float,
+) -> Iterator[Figure]:
+    yield Figure(f"{head}: geometric mean", backward, mean(ratios), "×", least_mean, limit=mean(limits))
+    yield Figure(f"{head}: worst shape", backward, min(ratios), "×", least, limit=min(limits))
 
 
 def mean(ratios: Sequence[float]) -> float:
