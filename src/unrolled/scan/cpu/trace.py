@@ -80,6 +80,12 @@ class Graph(NamedTuple):
 
 
 class _Recorder(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else the compiler is imported, seconds long, so that it may pass over this class, which it never
+        # meets: a cell is traced on a thread of its own.
+        return False
+
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[int, Node | float] = {}
@@ -155,6 +161,20 @@ class _Recorder(TorchDispatchMode):
             return decomposition(*args, **kwargs)
 
 
+class _Seed(torch.autograd.Function):
+    """A number whose gradient in each tensor is the one given. To autograd.grad itself they cannot be
+    given without importing sympy, which takes longer than all else here."""
+
+    @staticmethod
+    def forward(ctx: Any, cotangents: list[Tensor], *tensors: Tensor) -> Tensor:
+        ctx.cotangents = cotangents
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.cotangents
+
+
 def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]:
     recorder = _Recorder()
     # The program's own random numbers must not hang on whether a cell was met before.
@@ -179,7 +199,8 @@ def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]
         leaves = [*x, *(r if cell.recurrent == "dense" and r else ()), *states, *vectors]
         outputs = [s for s in following if s.requires_grad]
         grads = [g for g, s in zip(cotangents, following, strict=True) if s.requires_grad]
-        got = torch.autograd.grad(outputs, leaves, grads, create_graph=True, allow_unused=True)
+        seed = _Seed.apply(grads, *outputs)
+        got = torch.autograd.grad(seed, leaves, create_graph=True, allow_unused=True)
         found = {
             recorder.read(a): recorder.read(g) for a, g in zip(leaves, got, strict=True) if g is not None
         }
