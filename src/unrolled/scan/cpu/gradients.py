@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from .room import borrow
 _SEGMENT = 168
 
 
-class Scan(NamedTuple):
+@dataclass
+class Scan:
     """What a forward pass left for its backward."""
 
     layer: Layer

@@ -53,7 +53,7 @@ def layer_forward(
     size = stack.layer_input_size(index)
     with workers(cost(stack, size, batch * time), batch * stack.hidden_size) as (pool, count):
         key = (stack, size, batch, time, count, indexed, kernel.address, lengths is None)
-        layer = _take(key)
+        layer = take(key)
         if layer is None:
             geometry = Geometry(stack, kernel.shape, size, batch, time)
             layer = Layer(geometry, count, False, indexed, lengths is not None)
@@ -69,7 +69,7 @@ def layer_forward(
                 group.block[names] = values
         pool.run(Work(kernel.address, layer.jobs))
         held.clear()
-        _give(key, layer)
+        give(key, layer)
     return out
 
 
@@ -130,7 +130,7 @@ def packed_weights(call: Call, kernel: Kernel, weights: Weights, indexed: bool) 
     return kept(key, own, make)
 
 
-def _take(key: Any) -> Layer | None:
+def take(key: Any) -> Layer | None:
     """A plan that nobody uses."""
     try:
         return _plans[key].pop()
@@ -138,7 +138,7 @@ def _take(key: Any) -> Layer | None:
         return None
 
 
-def _give(key: Any, layer: Layer) -> None:
+def give(key: Any, layer: Layer) -> None:
     """Lays it by for the next call of the same shape; those of shapes long unseen are dropped."""
     _plans.setdefault(key, []).append(layer)
     while len(_plans) > _MOST_PLANS:

@@ -236,10 +236,7 @@ def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, in
     there are rows enough; else all rows together, and each worker has some of the units."""
     stack, batch, threads = geometry.stack, geometry.batch, workers
     if training:
-        # A weight's gradient is a sum over the groups. So their number hangs on no one's being busy; and
-        # not on the number of threads either, for those who ask for determinism.
-        most = 1 if torch.are_deterministic_algorithms_enabled() else torch.get_num_threads()
-        threads = min(most, batch * stack.hidden_size)
+        threads = min(most_groups(), batch * stack.hidden_size)
     if stack.directions == 2:
         workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
     weights = 4 * geometry.shape.r_columns * stack.hidden_size * stack.output_size
@@ -247,6 +244,15 @@ def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, in
     if threads > 1 and batch >= rows and weights < geometry.shape.machine.l2 * 3 // 4:
         return threads, 1
     return 1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1
+
+
+def most_groups() -> int:
+    """Into how many groups a batch is divided in training at most.
+
+    A weight's gradient is a sum over the groups. So their number hangs on no one's being busy; and not on
+    the number of threads either, for those who ask for determinism.
+    """
+    return 1 if torch.are_deterministic_algorithms_enabled() else torch.get_num_threads()
 
 
 def place(tensor: Tensor, reverse: bool, offset: int = 0) -> list[int]:

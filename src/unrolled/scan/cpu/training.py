@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,8 +14,8 @@ from torch.nn.functional import dropout
 from .. import reference
 from ..stack import Call, Stack
 from .gradients import Scan, gradients
-from .inference import cost, fields_of, output_like, packed_weights, tensors_of
-from .layer import Geometry, Group, Layer
+from .inference import cost, fields_of, give, output_like, packed_weights, take, tensors_of
+from .layer import Geometry, Group, Layer, most_groups
 from .machine import machine
 from .pool import Work, workers
 from .program import forward_kernel
@@ -64,27 +65,33 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
     finals = [torch.empty(s.shape) for s in call.state]
     lengths = None if call.lengths is None else call.lengths.numpy()
     with workers(cost(stack, stack.input_size, batch * time), batch * stack.hidden_size) as (pool, count):
-        geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
-        layer = Layer(geometry, count, True, indexed, lengths is not None)
+        key = (stack, batch, time, count, indexed, lengths is None, kernel.address, most_groups())
+        layer = take(key)
+        if layer is None:
+            geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
+            layer = Layer(geometry, count, True, indexed, lengths is not None)
+        scan = Scan(layer, [], x)
+        # Nobody else may have the layer, whose blocks the backward reads, before this pass is over.
+        weakref.finalize(scan, give, key, layer).atexit = False
         if lengths is not None:
             layer.shares(lengths)
         # The outputs are held for this run only: what the node of autograd keeps must not lead back to it.
-        held, kept, parameters = [], [], stack.weights(call.parameters)[0]
+        held, kept, parameters = [], scan.kept, stack.weights(call.parameters)[0]
         for direction, groups in enumerate(layer.directions):
             packed = packed_weights(call, kernel, parameters[direction], indexed)
             tensors = tensors_of(call, 0, direction, x, out, tuple(finals))
             names, values = fields_of(packed, tensors, direction == 1)
             for group in groups:
                 group.block[names] = values
-                kept.append(_history(layer, group))
+                kept.append(_history(scan, group))
             held.append(tensors)
             kept.append((packed, tensors[2], tensors[4]))
         pool.run(Work(kernel.address, layer.jobs))
         held.clear()
-    return out, finals, Scan(layer, kept, x)
+    return out, finals, scan
 
 
-def _history(layer: Layer, group: Group) -> Tensor:
+def _history(scan: Scan, group: Group) -> Tensor:
     """Memory for every step's states and kept values."""
     geometry, plan = group.geometry, group.geometry.shape.plan
     saved = len(plan.saved) if plan else 0
@@ -92,7 +99,7 @@ def _history(layer: Layer, group: Group) -> Tensor:
     each = geometry.hidden_panels * geometry.time * len(group.rows.rowmap) * geometry.width
     sizes["saved"] = each * saved
     total = sum(sizes.values())
-    kept = borrow(layer, total + 16)
+    kept = borrow(scan, total + 16)
     at = kept.data_ptr()
     for name, size in sizes.items():
         group.set(**{name: at})
