@@ -65,6 +65,21 @@ def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_fir
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
+def test_symbols(options, runs):
+    module = ur.LSTM(7, 5, **options)
+    vocabulary = ur.Vocabulary("abcdefg")
+    batch = vocabulary.encode(["abc", "gfe"])
+    wanted = flat(module(batch))
+    for _ in range(3):
+        assert all(torch.equal(a, b) for a, b in zip(flat(module(batch)), wanted, strict=True))
+    assert len(runs) == 3
+    batch.indices[0, 0] = 7
+    with pytest.raises(ur.Error, match="indices run from 1 to 7"):
+        module(batch)
+
+
+@torch.no_grad()
 def test_written_weights_are_seen(runs):
     module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
     for write in (

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..cells import cell
 from ..models.base import Model
-from ..scan import Call, Stack, cpu, engines, run
+from ..scan import Stack, scan
 
 
 @cell(gates=1, recurrent="none")
@@ -23,20 +23,18 @@ def affine(x, r, h):
 
 
 class Runner:
-    """A stack with its parameters, on the engine that takes its first call: not chosen anew each time."""
+    """A stack with its parameters."""
 
     def __init__(self, stack: Stack, parameters: Sequence[Tensor]) -> None:
-        self._stack, self._parameters = stack, tuple(p.detach() for p in parameters)
-        self._run = None
+        self._stack, self._parameters = stack, [p.detach() for p in parameters]
 
     def __call__(
-        self, input: Tensor, states: tuple[Tensor, ...], lengths: Tensor | None = None
+        self, input: Tensor, states: tuple[Tensor, ...] | None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """As `scan.run`, within torch.inference_mode()."""
-        call = Call(self._stack, input, self._parameters, states, lengths)
-        if self._run is None:
-            self._run = cpu.run if engines.choose(call).engine == "cpu" else run
-        return self._run(call)
+        """Output (batch, time, size) and the last states, within torch.inference_mode()."""
+        given = states[0] if states and len(states) == 1 else states
+        output, last = scan(self._stack, input, self._parameters, given, lengths=lengths, batch_first=True)
+        return output, last if isinstance(last, tuple) else (last,)
 
 
 class Head(nn.Module):
@@ -45,12 +43,9 @@ class Head(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self._maps = [
-            (
-                Runner(
-                    Stack(affine, weight.shape[1], weight.shape[0], bias=bias is not None),
-                    (weight,) if bias is None else (weight, bias),
-                ),
-                weight.shape[0],
+            Runner(
+                Stack(affine, weight.shape[1], weight.shape[0], bias=bias is not None),
+                (weight,) if bias is None else (weight, bias),
             )
             for weight, bias in _maps(model)
         ]
@@ -58,8 +53,8 @@ class Head(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, width) -> (…, outputs)."""
         rows = hidden.reshape(-1, 1, hidden.shape[-1])
-        for map, outputs in self._maps:
-            rows, _ = map(rows, (rows.new_zeros(1, len(rows), outputs),))
+        for map in self._maps:
+            rows, _ = map(rows, None)
         return rows.view(*hidden.shape[:-1], rows.shape[-1])
 
 

@@ -25,7 +25,7 @@ from .machine import machine
 from .pool import Work, workers
 from .program import forward_kernel
 
-MOST = 64
+MOST = 256
 """Kinds of calls remembered; those that came first go first."""
 
 Result = tuple[Tensor, tuple[Tensor, ...]]
@@ -48,10 +48,10 @@ def again(
 ) -> Result | None:
     """Output and last states, as `scan` returns them, of a call without lengths, reset and dropout whose
     like has come before; None: it must go the long way, or nothing but kernels will do for it."""
-    if not _plain(x) or len(x.shape) != 3:
+    if not _plain(x) or len(x.shape) != (3 if x.dtype is torch.float32 else 2):
         return None
     # Not the stack itself, whose hash takes as long as all else here.
-    key = (id(stack), x.shape, batch_first)
+    key = (id(stack), x.dtype, x.shape, batch_first)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters)
@@ -67,7 +67,7 @@ def _plain(x: Any) -> bool:
     return (
         type(x) is Tensor
         and not torch.is_grad_enabled()
-        and x.dtype is torch.float32
+        and (x.dtype is torch.float32 or x.dtype is torch.int64)
         and x.is_cpu
         and x.is_contiguous()
         and not x.is_neg()
@@ -107,12 +107,20 @@ def _run(
         if ready is None:
             return None
     states = ready.states(state)
-    if states is None:
+    if states is None or not _known(x, kind.stack):
         kind.ready.append(ready)
         return None
     result = ready.run(pool, x, states)
     kind.ready.append(ready)
     return result
+
+
+def _known(x: Tensor, stack: Stack) -> bool:
+    """Whether all indices stand for something; the long way says which do not."""
+    if x.dtype is torch.float32:
+        return True
+    low, high = x.aminmax()
+    return int(low) >= 0 and int(high) < stack.input_size
 
 
 def _taken(kind: _Kind, count: int) -> _Ready | None:
@@ -133,7 +141,9 @@ def _made(
     """A call of this kind laid out, if the engine takes it."""
     stack = kind.stack
     wanted = list(stack.shapes.values())
-    if x.shape[-1] != stack.input_size or [tuple(p.shape) for p in parameters] != wanted:
+    if (x.dtype is torch.float32 and x.shape[-1] != stack.input_size) or [
+        tuple(p.shape) for p in parameters
+    ] != wanted:
         return None
     if not all([p.is_contiguous() for p in parameters]):
         return None
@@ -170,15 +180,15 @@ class _Ready:
         bases = [x.data_ptr(), last.data_ptr()]
         bases += [t.data_ptr() for t in (*call.state, *finals)]
         for index, weights in enumerate(stack.weights(call.parameters)):
+            indexed = not x.is_floating_point()
             out = last if index + 1 == stack.num_layers else output_like(x, size)
-            layer = Layer(
-                Geometry(stack, kernel.shape, x.shape[-1], batch, time), count, False, False, False
-            )
+            geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
+            layer = Layer(geometry, count, False, indexed, False)
             for direction, groups in enumerate(layer.directions):
-                packed = packed_weights(call, kernel, weights[direction], False)
+                packed = packed_weights(call, kernel, weights[direction], indexed)
                 tensors = tensors_of(call, index, direction, x, out, finals)
                 fields, values = fields_of(packed, tensors, direction == 1)
-                outside = self._outside(index, stack)
+                outside = self._outside(index, stack, indexed)
                 for group in groups:
                     group.block[fields] = values
                     words = group.block.data
@@ -191,10 +201,10 @@ class _Ready:
         # The memory of this call's own input and output is not for keeping: every call has its own.
         self._kept = [k for k in self._kept if k is not call.input and k is not last]
 
-    def _outside(self, index: int, stack: Stack) -> list[tuple[int, int]]:
+    def _outside(self, index: int, stack: Stack, indexed: bool) -> list[tuple[int, int]]:
         """The fields whose addresses a call gives, each with the number of its base."""
         count = stack.cell.states
-        found = [(FIELDS["x"], 0)] if index == 0 else []
+        found = [(FIELDS["indices" if indexed else "x"], 0)] if index == 0 else []
         found += [(FIELDS["out"], 1)] if index + 1 == stack.num_layers else []
         found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
         return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
