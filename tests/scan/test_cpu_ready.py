@@ -80,6 +80,23 @@ def test_symbols(options, runs):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_autocast(name, runs):
+    module, x = layer(name, 4, 5), torch.randn(6, 3, 4)
+    state = given(states(module, 6))
+    with torch.autocast("cpu", enabled=False):
+        exact = [flat(module(x)), flat(module(x, state))]
+    with torch.autocast("cpu"):
+        for _ in range(3):
+            for got, wanted in zip([flat(module(x)), flat(module(x, state))], exact, strict=True):
+                assert [t.dtype for t in got] == [torch.bfloat16] * len(got)
+                assert all(torch.equal(a, b.bfloat16()) for a, b in zip(got, wanted, strict=True))
+        got = module(x.bfloat16())[0]
+    assert len(runs) >= 6
+    torch.testing.assert_close(got, module(x.bfloat16().float())[0].bfloat16(), rtol=0, atol=0)
+
+
+@torch.no_grad()
 def test_written_weights_are_seen(runs):
     module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
     for write in (
@@ -112,8 +129,6 @@ def test_what_must_be_checked_still_is(runs):
     with watch() as watched:
         module(x)
     assert len(watched) == 1
-    with torch.autocast("cpu"):
-        assert module(x)[0].dtype == torch.bfloat16
     with torch.enable_grad():
         assert module(x)[0].requires_grad
     torch.func.vmap(module, in_dims=1)(x[:, :, None])

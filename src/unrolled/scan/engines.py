@@ -92,7 +92,25 @@ def again(
         return None
     if os.environ.get("UNROLLED_ENGINE", "cpu") not in ("cpu", ""):
         return None
-    return _ready().again(stack, input, parameters, state, batch_first)
+    if not torch.is_autocast_enabled("cpu"):
+        return _ready().again(stack, input, parameters, state, batch_first)
+    return _in_autocast(stack, input, parameters, state, batch_first)
+
+
+def _in_autocast(
+    stack: Stack, input: Tensor, parameters: Sequence[Tensor], state: object, batch_first: bool
+) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+    """As dispatch.run does it: the recurrence in the parameters' dtype, the results in autocast's."""
+    states = (state,) if isinstance(state, Tensor) else state
+    if not isinstance(input, Tensor) or not (states is None or isinstance(states, tuple)):
+        return None
+    dtype, lower = parameters[0].dtype, torch.get_autocast_dtype("cpu")
+    if input.is_floating_point():
+        input = input.to(dtype)
+    if states is not None:
+        states = tuple(s.to(dtype) if isinstance(s, Tensor) else s for s in states)
+    done = _ready().again(stack, input, parameters, states, batch_first)
+    return None if done is None else (done[0].to(lower), tuple(s.to(lower) for s in done[1]))
 
 
 @cache

@@ -71,7 +71,6 @@ def _plain(x: Any) -> bool:
         and x.is_cpu
         and x.is_contiguous()
         and not x.is_neg()
-        and not torch.is_autocast_enabled("cpu")
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack()
         and not transforms.active()
@@ -151,9 +150,8 @@ def _made(
     slots = stack.num_layers * stack.directions
     zeros = [torch.zeros(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
     call = Call(stack, input, tuple(parameters), tuple(zeros))
-    if refuses(call) is not None:
-        return None
-    return _Ready(call, count, batch_first)
+    with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
+        return None if refuses(call) is not None else _Ready(call, count, batch_first)
 
 
 class _Ready:
