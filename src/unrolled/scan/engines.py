@@ -109,8 +109,7 @@ def _in_autocast(
         input = input.to(dtype)
     if states is not None:
         states = tuple(s.to(dtype) if isinstance(s, Tensor) else s for s in states)
-    done = _ready().again(stack, input, parameters, states, batch_first)
-    return None if done is None else (done[0].to(lower), tuple(s.to(lower) for s in done[1]))
+    return _ready().again(stack, input, parameters, states, batch_first, lower)
 
 
 @cache

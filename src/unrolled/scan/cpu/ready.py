@@ -44,10 +44,18 @@ _kinds: dict[Any, _Kind] = {}
 
 
 def again(
-    stack: Stack, x: Any, parameters: Sequence[Tensor], state: Any, batch_first: bool
+    stack: Stack,
+    x: Any,
+    parameters: Sequence[Tensor],
+    state: Any,
+    batch_first: bool,
+    lower: torch.dtype | None = None,
 ) -> Result | None:
     """Output and last states, as `scan` returns them, of a call without lengths, reset and dropout whose
-    like has come before; None: it must go the long way, or nothing but kernels will do for it."""
+    like has come before; None: it must go the long way, or nothing but kernels will do for it.
+
+    lower: the dtype that they are rounded to, if not the kernels' own.
+    """
     if not _plain(x) or len(x.shape) != (3 if x.dtype is torch.float32 else 2):
         return None
     # Not the stack itself, whose hash takes as long as all else here.
@@ -58,9 +66,9 @@ def again(
         return None
     most = 1 if kind.cost < 20 else x.shape[0 if batch_first else 1] * stack.hidden_size
     if most == 1:
-        return _run(kind, None, 1, parameters, x, state, batch_first)
+        return _run(kind, None, 1, parameters, x, state, batch_first, lower)
     with workers(kind.cost, most) as (pool, count):
-        return _run(kind, pool, count, parameters, x, state, batch_first)
+        return _run(kind, pool, count, parameters, x, state, batch_first, lower)
 
 
 def _plain(x: Any) -> bool:
@@ -99,6 +107,7 @@ def _run(
     x: Tensor,
     state: Any,
     batch_first: bool,
+    lower: torch.dtype | None,
 ) -> Result | None:
     ready = _taken(kind, count)
     if ready is None or not ready.holds(parameters):
@@ -109,7 +118,7 @@ def _run(
     if states is None or not _known(x, kind.stack):
         kind.ready.append(ready)
         return None
-    result = ready.run(pool, x, states)
+    result = ready.run(pool, x, states, lower)
     kind.ready.append(ready)
     return result
 
@@ -171,6 +180,7 @@ class _Ready:
         sample = torch.empty(self._out)
         last = sample if batch_first else sample.transpose(0, 1)
         finals = tuple([torch.empty(s) for s in self._shapes])
+        self._spare: Tensor | None = None
         self._works: list[Work] = []
         self._fills: list[tuple[memoryview, int, int, int]] = []
         self._kept: list[Any] = [kernel]
@@ -231,9 +241,17 @@ class _Ready:
                 return None
         return state
 
-    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
+    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor], lower: torch.dtype | None) -> Result:
         """The call itself; the states are sound."""
-        out = torch.empty(self._out)
+        if lower is None:
+            return self._run(pool, x, states, torch.empty(self._out))
+        # Nobody sees the output before it is rounded, so its memory serves again.
+        if self._spare is None:
+            self._spare = torch.empty(self._out)
+        out, finals = self._run(pool, x, states, self._spare)
+        return out.to(lower), tuple([s.to(lower) for s in finals])
+
+    def _run(self, pool: Any, x: Tensor, states: Sequence[Tensor], out: Tensor) -> Result:
         finals = tuple([torch.empty(s) for s in self._shapes])
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
