@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from ...cells import Cell
 from . import after, backward, forward
 from .cache import library
+from .keep import keep
 from .machine import Machine
 from .shape import Shape
-from .trace import Graph, graph_of, keep, vector_count
+from .trace import Graph, graph_of, vector_count
 
 
 class Kernel(NamedTuple):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...cells import Cell
-from .rules import BOOLEAN, RULES, SAVED, takes_power
+from .rules import RULES, takes_power
 
 _ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0}
@@ -285,53 +285,6 @@ def trace(cell: Cell, bias: bool) -> Graph:
     x_only = [g for g in range(cell.gates) if Node("x", (g,)) in read]
     r_only = [g for g in range(cell.gates) if Node("r", (g,)) in read]
     return Graph(states, changed, tuple(merged), tuple(x_only), tuple(r_only))
-
-
-class Plan(NamedTuple):
-    """How the backward kernel gets the forward values it needs: these nodes are kept, the rest is
-    computed again from them, the previous states, the vectors and (if it is a state) the output."""
-
-    saved: tuple[Node, ...]
-
-
-def keep(graph: Graph, output_is_state: bool) -> Plan:
-    """The fewest dear values that the backward needs."""
-    backward: dict[Node, bool] = {}
-
-    def of_backward(node: Node) -> bool:
-        if node not in backward:
-            backward[node] = node.op == "grad" or any(of_backward(a) for a in node.nodes())
-        return backward[node]
-
-    needed: list[Node] = []
-    for node in everything(list(graph.grads.values())):
-        if of_backward(node):
-            needed += [a for a in node.nodes() if not of_backward(a)]
-    needed += [g for g in graph.grads.values() if isinstance(g, Node) and not of_backward(g)]
-    saved: dict[Node, None] = {}
-
-    def raw(node: Node) -> bool:
-        """Whether recomputing it would need a gate's projection, which is not kept."""
-        if _free(node, graph, output_is_state) or node.op in SAVED:
-            return False
-        return node.op in ("x", "r", "s") or any(raw(a) for a in node.nodes())
-
-    def want(node: Node) -> None:
-        if _free(node, graph, output_is_state):
-            return
-        if node.op in SAVED or (raw(node) and node.op not in BOOLEAN):
-            saved[node] = None
-            return
-        for argument in node.nodes():
-            want(argument)
-
-    for node in needed:
-        want(node)
-    return Plan(tuple(saved))
-
-
-def _free(node: Node, graph: Graph, output_is_state: bool) -> bool:
-    return node.op in ("state", "vector") or (output_is_state and node == graph.states[0])
 
 
 _graphs: weakref.WeakKeyDictionary[Cell, dict[bool, Graph | str]] = weakref.WeakKeyDictionary()
