@@ -74,6 +74,28 @@ def test_training_leaves_a_model_that_is_used(trained, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("unit", "known", "numbers", "prompt", "expected"),
+    [
+        ("byte", "", list("é€".encode()), "a", "aé€"),
+        ("jamo", "각", [0, 1, 2], "각", "각각"),
+        ("word", "to be", [1, 0, 1], "to", "to be to be"),
+        ("word", "to be", [1, 0, 1], "to\n", "to\nbe to be"),
+    ],
+)
+def test_what_is_written_is_text_for_every_unit(
+    tmp_path, monkeypatch, capsys, unit, known, numbers, prompt, expected
+):
+    ur.LanguageModel(ur.Vocabulary(known, unit=unit), hidden_size=4).save(tmp_path)
+    written = (ur.LanguageModel.load(tmp_path).vocabulary.symbols[i] for i in numbers)
+    monkeypatch.setattr(ur.LanguageModel, "generate", lambda *a, **k: written)
+    monkeypatch.setattr(sys, "argv", ["unrolled", "generate", str(tmp_path), "--prompt", prompt])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert exited.value.code == 0
+    assert capsys.readouterr().out == expected + "\n"
+
+
 def test_the_demo_does_all_of_it(tmp_path):
     begin = time.monotonic()
     printed = run("demo", "--seconds", 4, cwd=tmp_path).stdout

@@ -11,7 +11,7 @@ from ..text import Index, read_text
 from ..text.corpus import TAGGED
 from ..text.reading import kind
 from ..training import Options
-from ..training.symbols import UNKNOWN
+from ..training.symbols import UNKNOWN, form
 
 LARGE = 64 << 20
 """Bytes of a file from which on it is read through an index."""
@@ -43,5 +43,6 @@ def corpus(
             unit=options.unit,
             min_count=options.least,
             unknown=UNKNOWN if options.least > 1 else None,
+            normalize=form(options.normalize, options.unit),
             report=report,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from ..models import LanguageModel
+from ..text.units import Word
 
 
 def generate(
@@ -14,19 +15,25 @@ def generate(
     prompt: str = typer.Option(
         None, help="The text to write on from; without it a new line.", show_default=False
     ),
-    length: int = typer.Option(400, help="How many characters to write."),
+    length: int = typer.Option(
+        400, help="How many symbols to write: characters, words, … as the model reads."
+    ),
     temperature: float = typer.Option(0.8, help="0 the likeliest, 1 as the model thinks, more is wilder."),
     top_k: int = typer.Option(None, help="Draw among the k likeliest only.", show_default=False),
     seed: int = typer.Option(None, help="The same seed writes the same text.", show_default=False),
 ) -> None:
-    """Write on from a prompt, character by character as they come."""
+    """Write on from a prompt, symbol by symbol as they come."""
     loaded = LanguageModel.load(model)
     start = beginning(loaded) if prompt is None else prompt
     symbols = loaded.generate(start, length, temperature=temperature, top_k=top_k, seed=seed)
-    first = next(symbols, "")
-    typer.echo(f"{prompt or ''}{first}", nl=False)
-    for symbol in symbols:
-        typer.echo(symbol, nl=False)
+    vocabulary = loaded.vocabulary
+    # Bytes become characters, jamo syllables, and words get spaces between.
+    pieces = vocabulary.stream(map(vocabulary.index, symbols))
+    first = next(pieces, "")
+    between = " " if prompt and vocabulary.unit == Word.name and not prompt[-1].isspace() else ""
+    typer.echo(f"{prompt or ''}{between}{first}", nl=False)
+    for piece in pieces:
+        typer.echo(piece, nl=False)
     typer.echo()
 
 

@@ -35,6 +35,14 @@ Input = Annotated[
 Vectors = Annotated[
     Path | None, typer.Option(help="Word vectors for frozen and tuned: word2vec, GloVe or fastText text.")
 ]
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        help="The Unicode form that texts are read in: NFD, NFKC, NFKD, or none (as they are); without it "
+        "NFC, and bytes as they are.",
+        show_default=False,
+    ),
+]
 Residual = Annotated[bool, typer.Option("--residual", help="Add each layer's input to its output.")]
 Norm = Annotated[bool, typer.Option("--layer-norm", help="Normalise each layer's output.")]
 Projection = Annotated[int | None, typer.Option(help="Project each layer's output to this width.")]

@@ -15,7 +15,7 @@ from ..training.classification import labels_of
 from ..training.evaluation import evaluate_classifier, peek
 from ..training.parallel import joined
 from ..training.rows import split
-from ..training.symbols import vocabulary_of
+from ..training.symbols import form, vocabulary_of
 from . import options as o
 from .ending import ending
 from .examples import labelled
@@ -52,6 +52,7 @@ def classify(
     embedding_size: o.Embedding = None,
     input: o.Input = None,
     vectors: o.Vectors = None,
+    normalize: o.Normalize = None,
     residual: o.Residual = False,
     layer_norm: o.Norm = False,
     variational: o.Variational = False,
@@ -89,6 +90,7 @@ def classify(
         embedding_size=embedding_size,
         input=input,
         vectors=None if vectors is None else str(vectors),
+        normalize=normalize,
         residual=residual,
         layer_norm=layer_norm,
         variational=variational,
@@ -116,7 +118,8 @@ def classify(
     else:
         judged = labelled(validation, text, label, labels)
     names = labels_of(known, judged)
-    vocabulary = vocabulary_of([e.text for e in known], unit, least, lower)
+    reads = form(normalize or "", unit)
+    vocabulary = vocabulary_of([e.text for e in known], unit, least, lower, reads)
     console = o.console()
     with joined() as group:
         choice = o.settle(

@@ -103,11 +103,13 @@ class Tagger(Model):
         return torch.cat([self.embedded(words), self.dropout(spelling)], dim=-1)
 
     def read(self, sentences: Sequence[Sequence[str]]) -> Sentences:
-        """Sentences (lists of words) as numbers, on the model's device."""
+        """Sentences (lists of words) as numbers, on the model's device; words are read in the form of
+        Unicode that the vocabulary has."""
         if any(isinstance(sentence, str) for sentence in sentences):
             raise TypeError("Tagger: a sentence is one str; wanted a list of words")
         distinct: dict[str, int] = {}
-        rows = [[distinct.setdefault(word, len(distinct)) for word in words] for words in sentences]
+        normal = self.vocabulary.normalized
+        rows = [[distinct.setdefault(normal(word), len(distinct)) for word in words] for words in sentences]
         longest = max(1, *(len(row) for row in rows)) if rows else 1
         which = torch.tensor([row + [0] * (longest - len(row)) for row in rows]).view(len(rows), longest)
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)

@@ -133,7 +133,7 @@ def encoded(model: Model, text: str) -> Batch:
     """The text as a batch of one row on the model's device; raises Error if it is empty or unknown."""
     if not text:
         raise Error("the text is empty; give at least one symbol")
-    return model.vocabulary.encode([text[: _longest(model)]]).to(model.device)
+    return model.vocabulary.encode([_read(model, text)]).to(model.device)
 
 
 def symbols_of(model: Model, text: str) -> tuple[str, ...]:
@@ -144,15 +144,15 @@ def symbols_of(model: Model, text: str) -> tuple[str, ...]:
         if not words:
             raise Error("the text has no words; give at least one")
         return words
-    numbers, text = encoded(model, text).indices[0].tolist(), text[: _longest(model)]
+    numbers, text = encoded(model, text).indices[0].tolist(), _read(model, text)
     if len(numbers) == len(text):
         return tuple(text)
     return tuple(model.vocabulary.symbols[i] for i in numbers)
 
 
-def _longest(model: Model) -> int | None:
-    """How many symbols of a text the model reads, if not all."""
-    return model.config.get("longest") or None
+def _read(model: Model, text: str) -> str:
+    """What the model reads of a text, in the form of Unicode that it reads."""
+    return model.vocabulary.normalized(text)[: model.config.get("longest") or None]
 
 
 def labels_of(model: Model) -> tuple[str, ...]:

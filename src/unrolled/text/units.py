@@ -215,16 +215,18 @@ def make_unit(name: str, lower: bool = False, normalize: Form | None = None) -> 
     return UNITS[name]()
 
 
-def normalized(blocks: Iterable[str], form: Form | None) -> Iterator[str]:
-    """The text of the blocks in a normalization form of Unicode (UAX #15), block by block.
+def normal(text: str, form: Form | None) -> str:
+    """The text in a normalization form of Unicode (UAX #15); form: None leaves it as it is."""
+    return text if form is None else unicodedata.normalize(form, text)
 
-    form: None leaves the text as it is.
-    """
+
+def normalized(blocks: Iterable[str], form: Form | None) -> Iterator[str]:
+    """The text of the blocks in a form, as `normal` brings it there, block by block."""
     if form is None:
         yield from blocks
         return
     for block in held(blocks, _last_ascii):
-        yield unicodedata.normalize(form, block)
+        yield normal(block, form)
 
 
 def held(blocks: Iterable[str], border: Callable[[str], int]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from .batch import Batch
 from .corpus import Corpus
 from .lookup import Lookup
 from .reading import Report
-from .units import Byte, Character, Form, make_unit, normalized
+from .units import Byte, Character, Form, make_unit, normal, normalized
 
 Row = str | Sequence[str]
 """One sequence of symbols: a str is cut into the vocabulary's units, a list is read symbol by symbol."""
@@ -46,10 +46,12 @@ class Vocabulary:
         without one); `begin` and `end` are put around rows by `encode(…, marks=True)`.
     lower: words in lower case; only for unit="word".
     normalize: "NFC", "NFD", "NFKC" or "NFKD" (UAX #15): the form into which a text is brought before it is
-        cut; None: as it is.
+        cut, so that "é" is one symbol however it was typed; None: as it is. A list's symbols are taken as
+        they are.
 
-    `decode(encode(text))` is the text (in the form `normalize`), for every unit but "word", where it is the
-    words with one space between.
+    `decode(encode(text))` is the text to the last code point, for every unit but "word", where it is the
+    words with one space between. With `normalize` it is the text in that form: the same text exactly if it
+    was in that form already.
 
     >>> Vocabulary("helo").encode("hello")
     tensor([0, 1, 2, 2, 3])
@@ -77,7 +79,8 @@ class Vocabulary:
                 raise Error("Vocabulary: unit='byte' knows every text; leave unknown out")
             symbols = Byte.symbols
         elif isinstance(symbols, str):
-            symbols = symbols if unit == Character.name and not normalize else self._cut(symbols)
+            text = self.normalized(symbols)
+            symbols = text if unit == Character.name else self._unit.cut(text)
         self.symbols: tuple[str, ...] = self._numbered(symbols)
         self._index = {symbol: i for i, symbol in enumerate(self.symbols)}
         self._lookup = Lookup(self._unit, self._index, None if unknown is None else self._index[unknown])
@@ -132,11 +135,9 @@ class Vocabulary:
                 )
         return cls(counting.kept(counts, min_count, max_size), **options)
 
-    def _cut(self, text: str) -> list[str]:
-        return self._unit.cut(self._normalized(text))
-
-    def _normalized(self, text: str) -> str:
-        return "".join(normalized([text], self.normalize))
+    def normalized(self, text: str) -> str:
+        """The text in the form `normalize`, which is what is cut into symbols."""
+        return normal(text, self.normalize)
 
     def _numbered(self, symbols: Iterable[str]) -> tuple[str, ...]:
         found = dict.fromkeys(symbols)
@@ -218,7 +219,7 @@ class Vocabulary:
         """(time,) of the type `dtype`: what `encode` gives, in the least memory."""
         if not isinstance(text, str):
             return np.fromiter((self.index(symbol) for symbol in text), dtype=self.dtype, count=len(text))
-        return self._lookup(self._normalized(text))
+        return self._lookup(self.normalized(text))
 
     def sentences(self, blocks: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """A text given in blocks as (numbers, ends), piece by piece: its numbers, of the type `dtype`, and

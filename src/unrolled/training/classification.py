@@ -19,7 +19,7 @@ from .parallel import Group
 from .plan import Plan, Progress, Result
 from .rows import Rows, split
 from .runs import Listener, ModelOptions
-from .symbols import vocabulary_of
+from .symbols import form, vocabulary_of
 
 OBJECTIVES = ("macro_f1", "accuracy")
 
@@ -78,7 +78,13 @@ class _ClassifierTask:
         group: Group,
     ) -> None:
         device = runs.device(options.device)
-        vocabulary = vocabulary_of([e.text for e in examples], options.unit, options.least, options.lower)
+        vocabulary = vocabulary_of(
+            [e.text for e in examples],
+            options.unit,
+            options.least,
+            options.lower,
+            form(options.normalize, options.unit),
+        )
         self.model = Classifier(
             vocabulary,
             labels,

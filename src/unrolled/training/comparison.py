@@ -12,12 +12,13 @@ import numpy as np
 
 from ..errors import Error
 from ..models import Classifier
-from ..text.units import make_unit
+from ..text.units import make_unit, normal
 from ..vectors import GloVe, Word2Vec, write
 from .classification import ClassifierOptions, Example, train_classifier
 from .evaluation import evaluate_classifier
 from .plan import Plan
 from .rows import split
+from .symbols import form
 
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Student's quantile of a two-sided interval of 95 %, by the number of seeds."""
@@ -66,8 +67,8 @@ def compare_inputs(
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             kinds = {"one-hot": {"input": "one-hot"}, "learned": {"input": "embedding"}}
-            unit = make_unit("word", options.lower)
-            texts = [words for example in known if (words := unit.cut(example.text))]
+            unit, normalize = make_unit("word", options.lower), form(options.normalize, "word")
+            texts = [words for example in known if (words := unit.cut(normal(example.text, normalize)))]
             for kind, model in {
                 "Word2Vec": Word2Vec(dimension=width, min_count=options.least, seed=seed + 1),
                 "GloVe": GloVe(dimension=width, min_count=options.least, seed=seed + 1),

@@ -18,7 +18,7 @@ from .parallel import Group
 from .plan import Plan, Progress, Result
 from .runs import Listener, ModelOptions
 from .streams import Streams, nats_per_symbol
-from .symbols import vocabulary_of
+from .symbols import form, vocabulary_of
 
 LARGEST_VALIDATION = 1_000_000
 """Symbols of an index that are kept for judging at most: a tenth of a huge text takes too long to read."""
@@ -97,8 +97,8 @@ def train_language(
 
     The last tenth of the text (or another text, `validation`) is never trained on; the model with the
     fewest nats a symbol on it is saved each time one is found. The vocabulary is all symbols of the text.
-    text: or the index of one larger than memory, with its vocabulary (options.unit and .least are then the
-    index's); of an index at most LARGEST_VALIDATION symbols are kept for judging.
+    text: or the index of one larger than memory, with its vocabulary (options.unit, .least and .normalize
+    are then the index's); of an index at most LARGEST_VALIDATION symbols are kept for judging.
     overwrite: replace a model, or an unfinished run, that is in the folder.
     resume: go on with the unfinished run in the folder, with the same text, plan and options.
     prepared: called with the model before its first step. say: with a sentence about a damaged checkpoint.
@@ -122,33 +122,27 @@ def train_language(
 
 def vocabulary_for(text: str, options: Options) -> Vocabulary:
     """All symbols of the text, or those that occur often enough and an unknown one."""
+    normalize = form(options.normalize, options.unit)
     if options.least > 1:
-        return vocabulary_of([text], options.unit, options.least)
-    return Vocabulary("" if options.unit == "byte" else text, unit=options.unit)
-
-
-def parts(text: str, validation: str | None, options: Options) -> tuple[str, str]:
-    """What is trained on, and what is judged by: the text and the other one, or the text's end."""
-    if validation is not None:
-        return text, validation
-    kept = max(2, round(len(text) * options.validation))
-    return text[:-kept], text[-kept:]
+        return vocabulary_of([text], options.unit, options.least, normalize=normalize)
+    return Vocabulary("" if options.unit == "byte" else text, unit=options.unit, normalize=normalize)
 
 
 def numbers(
     vocabulary: Vocabulary, text: str | Index, validation: str | None, options: Options
 ) -> tuple[Tensor, Tensor]:
-    """The numbers (symbols,) of what is trained on, and of what is judged by, in a small integer type.
+    """The numbers (symbols,) of what is trained on, and of what is judged by, in a small integer type: the
+    text and the other one, or the text's beginning and end.
 
     Of an index they are mapped, not in memory.
     """
-    if not isinstance(text, Index):
-        known, judged = (vocabulary.encode(part) for part in parts(text, validation, options))
-        return compact(known, len(vocabulary)), compact(judged, len(vocabulary))
-    whole = torch.from_numpy(text.numbers)
+    mapped = isinstance(text, Index)
+    # Cut after it is read: the characters at a cut through a word or a letter's marks are other symbols.
+    whole = torch.from_numpy(text.numbers) if mapped else compact(vocabulary.encode(text), len(vocabulary))
     if validation is not None:
         return whole, compact(vocabulary.encode(validation), len(vocabulary))
-    kept = min(max(2, round(len(whole) * options.validation)), LARGEST_VALIDATION)
+    kept = max(2, round(len(whole) * options.validation))
+    kept = min(kept, LARGEST_VALIDATION) if mapped else kept
     return whole[:-kept], whole[-kept:]
 
 

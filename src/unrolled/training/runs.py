@@ -29,6 +29,8 @@ class ModelOptions:
     """The model's options and how it is fed, for every task.
 
     input: what is read of a symbol, as in models.deep; vectors: a file of word vectors for it.
+    normalize: the form of Unicode that texts are read in, as in training.symbols; "": NFC, bytes as they
+        are.
     batch: rows read side by side.
     """
 
@@ -39,6 +41,7 @@ class ModelOptions:
     embedding_size: int = 64
     input: str = ""
     vectors: str = ""
+    normalize: str = ""
     residual: bool = False
     layer_norm: bool = False
     proj_size: int = 0
@@ -58,7 +61,7 @@ class ModelOptions:
         return given | {"vectors_size": word_vectors(self.vectors).dimension if self.vectors else 0}
 
 
-_FEEDING = ("batch", "seed", "device", "vectors")
+_FEEDING = ("batch", "seed", "device", "vectors", "normalize")
 
 
 @lru_cache(maxsize=1)

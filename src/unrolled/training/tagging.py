@@ -15,12 +15,13 @@ from torch.nn.functional import cross_entropy
 from ..errors import Error
 from ..models.tagger import Tagger
 from ..text import Sentence, Vocabulary
+from ..text.units import normal
 from . import runs
 from .parallel import Group
 from .plan import Plan, Progress, Result
 from .rows import Rows, split
 from .runs import Listener, ModelOptions
-from .symbols import UNKNOWN
+from .symbols import UNKNOWN, form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,12 @@ class _TaggerTask:
         group: Group,
     ) -> None:
         device = runs.device(options.device)
-        words = Counter(word for sentence in sentences for word in sentence.words)
+        normalize = form(options.normalize, "word")
+        words = Counter(normal(word, normalize) for sentence in sentences for word in sentence.words)
         often = [word for word, count in words.most_common() if count >= options.least]
         self.model = Tagger(
-            Vocabulary(often, unknown=UNKNOWN),
-            Vocabulary(sorted({c for word in words for c in word}), unknown=UNKNOWN),
+            Vocabulary(often, unknown=UNKNOWN, normalize=normalize),
+            Vocabulary(sorted({c for word in words for c in word}), unknown=UNKNOWN, normalize=normalize),
             tags,
             character_size=options.character_size,
             **options.model(),
