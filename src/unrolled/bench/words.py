@@ -37,14 +37,19 @@ def words(
     seeds: int = typer.Option(1, min=1, max=max(T95), help="Trainings of each."),
     analogies_file: Path = typer.Option(None, "--analogies", help="As in questions-words.txt."),
     similarity_file: Path = typer.Option(None, "--similarity", help="As in WordSim-353."),
-    glove_programs: Path = typer.Option(None, help="The folder of Stanford's vocab_count, cooccur, …"),
+    glove_programs: Path = typer.Option(
+        None, help="The folder of Stanford's vocab_count, cooccur, shuffle and glove."
+    ),
 ) -> None:
     """Trains each model on both sides, once a seed, and prints paces and scores."""
     for model in models.split(","):
         if model not in (*ARCHITECTURES, "glove"):
-            raise Error(f"model {model!r} is not one of {', '.join(ARCHITECTURES)} and glove")
-        if model == "glove" and glove_programs is None:
-            raise Error("glove is compared with Stanford's programs: give their folder, --glove-programs")
+            raise typer.BadParameter(f"{model!r} is not one of {', '.join(ARCHITECTURES)} and glove")
+        if model == "glove" and not (glove_programs and (glove_programs / "glove").is_file()):
+            raise typer.BadParameter(
+                f"glove is compared with Stanford's programs, and {glove_programs} is not their folder: "
+                f"give --glove-programs, the folder `build` that their Makefile fills"
+            )
         sides: dict[str, Callable[[int], Run]] = {
             "unrolled": lambda seed, m=model: _ours(corpus, m, epochs, threads, seed),
             "stanford" if model == "glove" else "gensim": lambda seed, m=model: (
@@ -134,7 +139,9 @@ def _stanford(programs: Path, corpus: Path, epochs: int, threads: int, seed: int
                 (source or Path("/dev/null")).open("rb") as given,
                 (target or folder / "log").open("wb") as to,
             ):
-                subprocess.run(command, stdin=given, stdout=to, check=True)  # noqa: S603
+                done = subprocess.run(command, stdin=given, stdout=to, stderr=subprocess.PIPE, check=False)  # noqa: S603
+            if done.returncode:
+                raise Error(f"{program} failed: {done.stderr.decode(errors='replace').strip()}")
 
         vocabulary, counts, mixed = folder / "vocabulary", folder / "counts", folder / "mixed"
         call("vocab_count", corpus, vocabulary, "-min-count", ours.min_count)
