@@ -32,7 +32,7 @@ def demo(
     console.print(
         f"{len(text):,} characters of Python's own manual; the model reads and guesses the next one."
     )
-    with shown(console) as report:
+    with shown(console, unit="character") as report:
         result = train_language(
             text,
             out,
@@ -48,7 +48,7 @@ def demo(
     console.rule("done")
     console.print(f"the picture of its hidden state: {picture}", highlight=False)
     commands = [f"unrolled generate {out} --length 400", f'unrolled show {out} "some text" -o picture.png']
-    console.print(ending(result, model, out, "nats_per_symbol", commands), highlight=False)
+    console.print(ending(result, model, out, "nats_per_symbol", commands, "character"), highlight=False)
     console.print(
         "and on a text of your own:\n"
         "  unrolled train language FILE --out DIR --minutes 3\n"

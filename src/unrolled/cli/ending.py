@@ -9,15 +9,17 @@ from ..training import Result
 from .progress import clock, scored
 
 
-def ending(result: Result, model: Model, out: Path, metric: str, commands: list[str]) -> str:
-    """Time, score, speed, size, memory, and the commands that use the model."""
+def ending(
+    result: Result, model: Model, out: Path, metric: str, commands: list[str], unit: str = "symbol"
+) -> str:
+    """Time, score, speed, size, memory, and the commands that use the model. unit: see `scored`."""
     parameters = sum(p.numel() for p in model.parameters())
     how = "stopped" if result.interrupted else "done"
     more = "the same command with --resume goes on from here\n" if result.interrupted else ""
     memory = f", {result.memory / 2**20:,.0f} MiB of memory at most" if result.memory else ""
     lines = "".join(f"\n  {command}" for command in commands)
     return (
-        f"{how} after {clock(result.seconds)}: {scored(result.best, metric)} on the validation data, "
+        f"{how} after {clock(result.seconds)}: {scored(result.best, metric, unit)} on the validation data, "
         f"{result.symbols_per_second:,.0f} symbols a second, {parameters:,} parameters{memory}\n"
         f"{more}the best model and its curves are in {out}; next:{lines}"
     )

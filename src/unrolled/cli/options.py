@@ -1,4 +1,4 @@
-"""The options that the commands of `unrolled train` share."""
+"""What the commands of `unrolled train` make of their options, and how a run is shown."""
 
 from __future__ import annotations
 
@@ -6,64 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
-from ..cells import CELLS
 from ..errors import Error
 from ..training import Plan, checkpoint
 from ..training.choose import Choice
 from ..training.parallel import Group, leads
 from ..training.runs import Listener
 from .progress import clock, shown
-
-Out = Annotated[Path, typer.Option(help="The folder that the best model is written to.")]
-Cell = Annotated[str | None, typer.Option(help=f"One of {', '.join(CELLS)}.", show_default=False)]
-Hidden = Annotated[int | None, typer.Option(help="Hidden units of each layer; chosen without.")]
-Layers = Annotated[int | None, typer.Option(help="Recurrent layers, one on another.")]
-Dropout = Annotated[float | None, typer.Option(help="Between layers and before the head.")]
-Embedding = Annotated[int | None, typer.Option(help="Width of the learned embedding; 0: one-hot.")]
-Input = Annotated[
-    str | None,
-    typer.Option(
-        help="What is read of a symbol: one-hot, embedding, frozen, tuned (word vectors); joined by +.",
-        show_default=False,
-    ),
-]
-Vectors = Annotated[
-    Path | None, typer.Option(help="Word vectors for frozen and tuned: word2vec, GloVe or fastText text.")
-]
-Normalize = Annotated[
-    str | None,
-    typer.Option(
-        help="The Unicode form that texts are read in: NFD, NFKC, NFKD, or none (as they are); without it "
-        "NFC, and bytes as they are.",
-        show_default=False,
-    ),
-]
-Residual = Annotated[bool, typer.Option("--residual", help="Add each layer's input to its output.")]
-Norm = Annotated[bool, typer.Option("--layer-norm", help="Normalise each layer's output.")]
-Projection = Annotated[int | None, typer.Option(help="Project each layer's output to this width.")]
-Variational = Annotated[
-    bool, typer.Option("--variational", help="One dropout mask for all steps of a row.")
-]
-InputDropout = Annotated[float | None, typer.Option(help="Of the embedding's features.")]
-WordDropout = Annotated[float | None, typer.Option(help="Of whole symbols.")]
-RecurrentDropout = Annotated[float | None, typer.Option(help="Of weights of the recurrence (DropConnect).")]
-Minutes = Annotated[float | None, typer.Option(help="Wall-clock time in all (3 if no --steps).")]
-Steps = Annotated[int | None, typer.Option(help="Updates of the weights, instead of minutes.")]
-Rows = Annotated[int | None, typer.Option("--batch", help="Rows read side by side.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="The highest one of the schedule.")]
-Patience = Annotated[int, typer.Option(help="End after so many validations without a best; 0: never.")]
-Validations = Annotated[int, typer.Option(help="How many times the model is judged.")]
-Seed = Annotated[int, typer.Option(help="Of the weights and of the order of reading.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
-Every = Annotated[float, typer.Option(help="Seconds between checkpoints.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model that is in the folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in the folder.")]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write a log for TensorBoard.")]
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -127,11 +79,11 @@ def console() -> Console:
 
 
 @contextmanager
-def listening(console: Console, metric: str, log: Path | None) -> Iterator[Listener]:
-    """Shows a run on the console, and writes TensorBoard's log into the folder `log`."""
+def listening(console: Console, metric: str, log: Path | None, unit: str = "symbol") -> Iterator[Listener]:
+    """Shows a run on the console, and writes TensorBoard's log into the folder `log`. unit: see `shown`."""
     writer = _writer(log) if log is not None and leads() else None
     try:
-        with shown(console, metric) as report:
+        with shown(console, metric, unit) as report:
             if writer is None:
                 yield Listener(report, say=console.print)
                 return

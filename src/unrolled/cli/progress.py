@@ -17,8 +17,10 @@ BITS = 1 / math.log(2)
 
 
 @contextmanager
-def shown(console: Console, metric: str = "nats_per_symbol") -> Iterator[Callable[[Progress], None]]:
-    """Yields what a training reports to; metric: the name of its score."""
+def shown(
+    console: Console, metric: str = "nats_per_symbol", unit: str = "symbol"
+) -> Iterator[Callable[[Progress], None]]:
+    """Yields what a training reports to; metric: the name of its score; unit: what the text is read by."""
     columns = (
         BarColumn(bar_width=10),
         TextColumn("{task.percentage:3.0f} %"),
@@ -37,7 +39,7 @@ def shown(console: Console, metric: str = "nats_per_symbol") -> Iterator[Callabl
                 best = " (best)" if progress.best == score else ""
                 console.print(
                     f"{clock(progress.seconds)}  step {progress.step:,}  loss {smooth:.3f}  "
-                    f"validation {scored(score, metric)}{best}",
+                    f"validation {scored(score, metric, unit)}{best}",
                     highlight=False,
                 )
             bar.update(task, completed=progress.fraction, figures=_figures(progress, smooth))
@@ -45,10 +47,10 @@ def shown(console: Console, metric: str = "nats_per_symbol") -> Iterator[Callabl
         yield report
 
 
-def scored(score: float, metric: str) -> str:
-    """A score with its name; nats with their bits."""
+def scored(score: float, metric: str, unit: str = "symbol") -> str:
+    """A score with its name; nats with their bits, each for one `unit` of the text."""
     if metric == "nats_per_symbol":
-        return f"{score:.4f} nats = {score * BITS:.3f} bits per character"
+        return f"{score:.4f} nats = {score * BITS:.3f} bits per {unit}"
     return f"{metric.replace('_', '-')} {score:.4f}"
 
 

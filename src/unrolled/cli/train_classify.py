@@ -10,7 +10,7 @@ import typer
 
 from ..models import Classifier
 from ..text import Vocabulary
-from ..training import ClassifierOptions, Example, Plan, choose, train_classifier
+from ..training import ClassifierOptions, Example, choose, train_classifier
 from ..training.classification import labels_of
 from ..training.evaluation import evaluate_classifier, peek
 from ..training.parallel import joined
@@ -19,13 +19,14 @@ from ..training.symbols import form, vocabulary_of
 from . import options as o
 from .ending import ending
 from .examples import labelled
+from .shared import Shared, shared
 
-_PLAN, _DEFAULT = Plan(steps=1), ClassifierOptions()
+_DEFAULT = ClassifierOptions()
 
 
+@shared
 def classify(
     file: Annotated[Path, typer.Argument(help="A table: .tsv, .csv or .jsonl, packed (.gz) or not.")],
-    out: o.Out,
     text: Annotated[str, typer.Option(help="The column of texts: its name, or its number from 1.")],
     label: Annotated[str, typer.Option(help="The column of labels: its name, or its number from 1.")],
     labels: Annotated[
@@ -45,60 +46,11 @@ def classify(
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
     longest: Annotated[int, typer.Option(help="Symbols that are read of a text.")] = _DEFAULT.longest,
     one_way: Annotated[bool, typer.Option("--one-way", help="Read forwards only.")] = False,
-    cell: o.Cell = None,
-    hidden_size: o.Hidden = None,
-    layers: o.Layers = None,
-    dropout: o.Dropout = None,
-    embedding_size: o.Embedding = None,
-    input: o.Input = None,
-    vectors: o.Vectors = None,
-    normalize: o.Normalize = None,
-    residual: o.Residual = False,
-    layer_norm: o.Norm = False,
-    variational: o.Variational = False,
-    input_dropout: o.InputDropout = None,
-    word_dropout: o.WordDropout = None,
-    recurrent_dropout: o.RecurrentDropout = None,
-    minutes: o.Minutes = None,
-    steps: o.Steps = None,
-    batch: o.Rows = None,
-    learning_rate: o.Rate = None,
-    validations: o.Validations = _PLAN.validations,
-    patience: o.Patience = 0,
-    seed: o.Seed = 0,
-    device: o.Device = "cpu",
-    checkpoint_every: o.Every = _PLAN.checkpoint_every,
-    overwrite: o.Overwrite = False,
-    resume: o.Resume = False,
-    tensorboard: o.TensorBoard = False,
+    *,
+    run: Shared,
 ) -> None:
     """Learn to give a text one of several labels; the labels are those in the file."""
-    plan = o.plan(
-        minutes,
-        steps,
-        learning_rate,
-        2e-3,
-        validations=validations,
-        patience=patience,
-        checkpoint_every=checkpoint_every,
-    )
-    given = o.given(
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=layers,
-        dropout=dropout,
-        embedding_size=embedding_size,
-        input=input,
-        vectors=None if vectors is None else str(vectors),
-        normalize=normalize,
-        residual=residual,
-        layer_norm=layer_norm,
-        variational=variational,
-        input_dropout=input_dropout,
-        word_dropout=word_dropout,
-        recurrent_dropout=recurrent_dropout,
-        batch=batch,
-    )
+    plan, given, out = run.plan(2e-3), run.given(), run.out
     options = ClassifierOptions(
         unit=unit,
         least=least,
@@ -109,26 +61,26 @@ def classify(
         smoothing=smoothing,
         longest=longest,
         bidirectional=not one_way,
-        seed=seed,
-        device=device,
+        seed=run.seed,
+        device=run.device,
     )
     known = labelled(file, text, label, labels)
     if validation is None:
-        known, judged = split(known, options.validation, seed)
+        known, judged = split(known, options.validation, run.seed)
     else:
         judged = labelled(validation, text, label, labels)
     names = labels_of(known, judged)
-    reads = form(normalize or "", unit)
+    reads = form(run.normalize or "", unit)
     vocabulary = vocabulary_of([e.text for e in known], unit, least, lower, reads)
     console = o.console()
     with joined() as group:
         choice = o.settle(
             group,
-            resume,
+            run.resume,
             out,
             plan,
             options,
-            given | o.given(learning_rate=learning_rate),
+            given | o.given(learning_rate=run.learning_rate),
             lambda: choose.for_classifier(
                 _lengths(known, vocabulary, longest), len(vocabulary), len(names), plan, options, given
             ),
@@ -143,15 +95,15 @@ def classify(
         )
         if choice.why:
             console.print(choice.why, highlight=False)
-        with o.listening(console, objective, out / "tensorboard" if tensorboard else None) as to:
+        with o.listening(console, objective, run.log) as to:
             result = train_classifier(
                 known,
                 out,
                 plan,
                 options,
                 validation=judged,
-                overwrite=overwrite,
-                resume=resume,
+                overwrite=run.overwrite,
+                resume=run.resume,
                 report=to.report,
                 say=to.say,
             )

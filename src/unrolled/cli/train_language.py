@@ -17,10 +17,10 @@ from ..training.parallel import joined
 from . import options as o
 from .corpus import corpus
 from .ending import ending
+from .shared import Shared, shared
 
-_PLAN = Plan(steps=1)
 
-
+@shared
 def language(
     file: Annotated[
         Path,
@@ -29,7 +29,6 @@ def language(
             "kept for validation."
         ),
     ],
-    out: o.Out,
     column: Annotated[
         str | None, typer.Option(help="The column of texts in .tsv, .csv and .jsonl, by name or number.")
     ] = None,
@@ -39,71 +38,20 @@ def language(
     validation: Annotated[Path | None, typer.Option(help="Another text to judge by.")] = None,
     unit: Annotated[str | None, typer.Option(help="What the text is read by: character, word, …")] = None,
     least: Annotated[int | None, typer.Option(help="How often a symbol must occur.")] = None,
-    cell: o.Cell = None,
-    hidden_size: o.Hidden = None,
-    layers: o.Layers = None,
-    dropout: o.Dropout = None,
-    embedding_size: o.Embedding = None,
-    input: o.Input = None,
-    vectors: o.Vectors = None,
-    normalize: o.Normalize = None,
     tied: Annotated[bool, typer.Option("--tied", help="The head's weights are the embedding's.")] = False,
-    residual: o.Residual = False,
-    layer_norm: o.Norm = False,
-    proj_size: o.Projection = None,
-    variational: o.Variational = False,
-    input_dropout: o.InputDropout = None,
-    word_dropout: o.WordDropout = None,
-    recurrent_dropout: o.RecurrentDropout = None,
-    minutes: o.Minutes = None,
-    steps: o.Steps = None,
-    batch: o.Rows = None,
+    proj_size: Annotated[
+        int | None, typer.Option(help="Project each layer's output to this width.")
+    ] = None,
     window: Annotated[int | None, typer.Option(help="Steps that gradients flow back through.")] = None,
-    learning_rate: o.Rate = None,
-    validations: o.Validations = _PLAN.validations,
-    patience: o.Patience = 0,
-    seed: o.Seed = 0,
-    device: o.Device = "cpu",
-    checkpoint_every: o.Every = _PLAN.checkpoint_every,
-    overwrite: o.Overwrite = False,
-    resume: o.Resume = False,
-    tensorboard: o.TensorBoard = False,
+    *,
+    run: Shared,
 ) -> None:
     """Learn to write like a text: a model of its characters, the best one kept."""
-    plan = o.plan(
-        minutes,
-        steps,
-        learning_rate,
-        _PLAN.learning_rate,
-        validations=validations,
-        patience=patience,
-        checkpoint_every=checkpoint_every,
-    )
-    given = o.given(
-        cell=cell,
-        hidden_size=hidden_size,
-        num_layers=layers,
-        dropout=dropout,
-        embedding_size=embedding_size,
-        input=input,
-        vectors=None if vectors is None else str(vectors),
-        normalize=normalize,
-        tied=tied,
-        residual=residual,
-        layer_norm=layer_norm,
-        proj_size=proj_size,
-        variational=variational,
-        input_dropout=input_dropout,
-        word_dropout=word_dropout,
-        recurrent_dropout=recurrent_dropout,
-        batch=batch,
-        window=window,
-        unit=unit,
-        least=least,
-    )
+    plan, out = run.plan(Plan(steps=1).learning_rate), run.out
+    given = run.given() | o.given(tied=tied, proj_size=proj_size, window=window, unit=unit, least=least)
     other = None if validation is None else read_text(validation)
     console = o.console()
-    options = Options(seed=seed, device=device)
+    options = Options(seed=run.seed, device=run.device)
     text = corpus(console, file, column, index, replace(options, **given))
     vocabulary = (
         text.vocabulary if isinstance(text, Index) else vocabulary_for(text, replace(options, **given))
@@ -113,11 +61,11 @@ def language(
     with joined() as group:
         choice = o.settle(
             group,
-            resume,
+            run.resume,
             out,
             plan,
             options,
-            given | o.given(learning_rate=learning_rate),
+            given | o.given(learning_rate=run.learning_rate),
             lambda: choose.for_language(len(known), len(vocabulary), plan, options, given),
         )
         options, plan = choice.options, choice.plan
@@ -129,15 +77,15 @@ def language(
         )
         if choice.why:
             console.print(choice.why, highlight=False)
-        with o.listening(console, "nats_per_symbol", out / "tensorboard" if tensorboard else None) as to:
+        with o.listening(console, "nats_per_symbol", run.log, options.unit) as to:
             result = train_language(
                 text,
                 out,
                 plan,
                 options,
                 validation=other,
-                overwrite=overwrite,
-                resume=resume,
+                overwrite=run.overwrite,
+                resume=run.resume,
                 report=to.report,
                 say=to.say,
             )
@@ -150,4 +98,4 @@ def language(
         f'unrolled show {out} "some text" -o picture.png',
         f"unrolled evaluate {out} {validation or file}",
     ]
-    console.print(ending(result, model, out, "nats_per_symbol", commands), highlight=False)
+    console.print(ending(result, model, out, "nats_per_symbol", commands, options.unit), highlight=False)

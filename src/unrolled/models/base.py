@@ -97,9 +97,21 @@ class Model(nn.Module):
     def hidden(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
         """The last layer's output (batch, time, hidden * directions), and the state at each row's end."""
         if self.kinds == ("one-hot",):
-            return self.layers(batch, state)
+            return self.run(self.layers, batch, state)
         lengths = None if batch.full else batch.lengths
-        return self.layers(self.embedded(batch), state, lengths=lengths)
+        return self.run(self.layers, self.embedded(batch), state, lengths=lengths)
+
+    def run(self, layers: Recurrent, *given: Any, **named: Any) -> tuple[Tensor, Any]:
+        """What the layers return; of a bfloat16 model in training, computed under autocast and widened
+        again, so that the head and the loss are not."""
+        if not (self.config["bfloat16"] and self.training):
+            return layers(*given, **named)
+        wide = next(self.parameters()).dtype
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output, state = layers(*given, **named)
+        if isinstance(state, Tensor):
+            return output.to(wide), state.to(wide)
+        return output.to(wide), tuple(s.to(wide) for s in state)
 
     def embedded(self, batch: Batch) -> Tensor:
         """What the layers read of each symbol (batch, time, feature), in training with dropout."""

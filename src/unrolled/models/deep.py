@@ -30,6 +30,8 @@ class Extras(TypedDict, total=False):
     word_dropout: the probability that a symbol's whole embedding is left out.
     recurrent_dropout: the probability that a weight of weight_hh is left out for a whole batch
         (DropConnect, Merity et al. 2017).
+    bfloat16: in training the layers run under bfloat16 autocast; the head and the loss do not. Where the
+        layers compute in float32 all the same, as on a CPU, it gains nothing.
     """
 
     input: str
@@ -41,6 +43,7 @@ class Extras(TypedDict, total=False):
     input_dropout: float
     word_dropout: float
     recurrent_dropout: float
+    bfloat16: bool
 
 
 DEFAULTS: dict[str, Any] = {
@@ -53,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
     "input_dropout": 0.0,
     "word_dropout": 0.0,
     "recurrent_dropout": 0.0,
+    "bfloat16": False,
 }
 
 

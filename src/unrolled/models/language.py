@@ -25,7 +25,7 @@ class LanguageModel(Model):
     dropout: between layers and before the head, in training.
     tied: the head's weights are the embedding's (Press & Wolf 2017), after a linear map to its width
         where the layers' output is wider or narrower.
-    extras: residual, layer_norm, proj_size and kinds of dropout, described in models.deep.
+    extras: residual, layer_norm, proj_size, bfloat16 and kinds of dropout, described in models.deep.
     """
 
     task = "language"

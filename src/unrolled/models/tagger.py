@@ -90,14 +90,15 @@ class Tagger(Model):
         """Logits (batch, time, tags)."""
         words = sentences.words
         lengths = None if words.full else words.lengths
-        output, _ = self.layers(self.dropout(self.features(sentences)), lengths=lengths)
+        output, _ = self.run(self.layers, self.dropout(self.features(sentences)), lengths=lengths)
         return self.head(self.dropout(output))
 
     def features(self, sentences: Sentences) -> Tensor:
         """What the layers read of each word (batch, time, feature): its embedding and its spelling."""
         words, spelled, which = sentences
         lengths = None if spelled.full else spelled.lengths
-        _, state = self.spelling(self.character_embedding(spelled.indices), lengths=lengths)
+        letters = self.character_embedding(spelled.indices)
+        _, state = self.run(self.spelling, letters, lengths=lengths)
         h = state if isinstance(state, Tensor) else state[0]
         spelling = h.transpose(0, 1).flatten(1)[which]
         return torch.cat([self.embedded(words), self.dropout(spelling)], dim=-1)

@@ -35,7 +35,8 @@ def evaluate_language(
     """
     indices = _numbered(model, text)
     nats = symbol_nats(model, indices).numpy()
-    report: dict[str, Any] = {"task": "language", "symbols": len(nats), **_nats(nats)}
+    report: dict[str, Any] = {"task": "language", "symbols": len(nats), "unit": model.vocabulary.unit}
+    report |= _nats(nats)
     if window is not None:
         score = window_nats(model, indices, window)
         report[f"windows_of_{window}"] = {"nats_per_symbol": score, "bits_per_symbol": score * BITS}
@@ -132,14 +133,17 @@ def peek(report: dict[str, Any]) -> str:
     """The report in a few lines for people: the score, the trivial model's, by label."""
     lines = []
     if report["task"] == "language":
-        lines.append(f"{_language_line(report)} over {report['symbols']:,} symbols")
+        unit = report["unit"]
+        lines.append(f"{_language_line(report, unit)} over {report['symbols']:,} {unit}s")
         for name, score in report.items():
             if name.startswith("windows_of_"):
                 words = name.replace("_", " ")
                 nats, bits = score["nats_per_symbol"], score["bits_per_symbol"]
-                lines.append(f"over {words}: {nats:.4f} nats = {bits:.3f} bits per symbol")
+                lines.append(f"over {words}: {nats:.4f} nats = {bits:.3f} bits per {unit}")
         if "baseline" in report:
-            lines.append(f"to compare, {report['baseline']['name']}: {_language_line(report['baseline'])}")
+            lines.append(
+                f"to compare, {report['baseline']['name']}: {_language_line(report['baseline'], unit)}"
+            )
         return "\n".join(lines)
     what = "words" if report["task"] == "tag" else "texts"
     lines.append(f"{_class_line(report)} over {report[what]:,} {what}")
@@ -157,10 +161,10 @@ def peek(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _language_line(score: dict[str, Any]) -> str:
+def _language_line(score: dict[str, Any], unit: str) -> str:
     interval = score["nats_per_symbol_interval"]
     shown = f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
-    return f"{score['nats_per_symbol']:.4f} nats{shown} = {score['bits_per_symbol']:.3f} bits per symbol"
+    return f"{score['nats_per_symbol']:.4f} nats{shown} = {score['bits_per_symbol']:.3f} bits per {unit}"
 
 
 def _class_line(score: dict[str, Any]) -> str:

@@ -49,6 +49,7 @@ class ModelOptions:
     input_dropout: float = 0.0
     word_dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    bfloat16: bool = False
     batch: int = 32
     seed: int = 0
     device: str = "cpu"
@@ -109,6 +110,8 @@ def train(
                 f"{found:,} of {size:,} words have a vector in {options.vectors}; the others, zeros"
             )
             data = fingerprint(data, hashlib.sha256(table.matrix.tobytes()).hexdigest(), *table.words)
+        if options.bfloat16:
+            _check_bfloat16(task.model.device, listener.say)
         if group.leads:
             _prepare(out, overwrite, resume)
         listener.prepared(task.model)
@@ -142,6 +145,16 @@ def device(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); wanted cpu, or cuda with a GPU"
         ) from error
     return found
+
+
+def _check_bfloat16(device: torch.device, say: Callable[[str], None]) -> None:
+    """Raises Error if the device has no bfloat16; says so where it has and gains nothing by it."""
+    if not torch.amp.is_autocast_available(device.type) or (
+        device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    ):
+        raise Error(f"training: {device} cannot compute in bfloat16; leave it out, or use another device")
+    if device.type == "cpu":
+        say("bfloat16: on a CPU the layers compute in float32 all the same, so that no time is gained")
 
 
 def check_batch(options: ModelOptions, group: Group) -> None:
