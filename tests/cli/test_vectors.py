@@ -47,6 +47,11 @@ def test_nearest_and_analogy(here, file):
     assert printed.splitlines() == [" 0.7071  king", " 0.0995  queen"]
     status, printed, _ = here("nearest", file, "man", "king", "woman", "-n", 1)
     assert printed.split()[1] == "queen"
+    assert here("analogy", file, "man", "king", "woman", "-n", 1) == (0, printed, "")
+    assert here("analogy", file, "man", "king", "nobody")[::2] == (
+        2,
+        "unrolled: the word 'nobody' is not among the 7 words of these vectors\n",
+    )
 
 
 def test_evaluate_prints_scores_coverage_intervals_and_protocol(here, file, tmp_path):
@@ -117,7 +122,8 @@ def test_training_leaves_a_file_that_is_read(here, tmp_path):
 
 def test_vectors_are_learned_from_tables_folders_and_several_files(here, tmp_path):
     lines = TEXT.splitlines()
-    (tmp_path / "t.tsv").write_text("id\ttext\n" + "".join(f"1\t{line}. W1!\n" for line in lines))
+    rows = "".join(f"1\t{line}. W1! cafe\u0301\n" for line in lines)
+    (tmp_path / "t.tsv").write_text(f"id\ttext\n{rows}")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("\n".join(lines[:200]))
     (tmp_path / "b.gz").write_bytes(gzip.compress("\n".join(lines[200:]).encode()))
@@ -126,7 +132,8 @@ def test_vectors_are_learned_from_tables_folders_and_several_files(here, tmp_pat
         ("folder", "b.gz"): {f"w{i}" for i in range(17)},
         ("t.tsv", "--column", "text"): {"W1!"},
         ("t.tsv", "--column", "text", "--lower"): {"w1!"},
-        ("t.tsv", "--column", "text", "--unit", "word", "--lower"): {"!", ".", "w0", "w1"},
+        # As train reads words: in NFC.
+        ("t.tsv", "--column", "text", "--unit", "word", "--lower"): {"!", ".", "w0", "w1", "café"},
     }.items():
         status, _, errors = here("train", "word2vec", *corpus, *options)
         assert status == 0, errors

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,3 +165,15 @@ def test_the_score_of_the_last_step_is_that_of_the_model_saved(tmp_path):
     with ur.engine("reference"):
         score = nats_per_symbol(model, model.vocabulary.encode(TEXT[-kept:]))
     assert score == pytest.approx(result.best, rel=1e-4)
+
+
+def test_word_vectors_of_none_of_the_words_are_refused(tmp_path):
+    table = ur.vectors.WordVectors(["zebra"], np.ones((1, 3), dtype=np.float32))
+    ur.vectors.write(table, tmp_path / "v.txt")
+    options = Options(hidden_size=4, unit="word", input="frozen", vectors=str(tmp_path / "v.txt"))
+    with pytest.raises(ur.Error, match=r"none of the .* words to train on has a vector in .*v\.txt"):
+        train_language("the cat sat\n" * 100, tmp_path / "no", Plan(steps=1), options)
+    assert not (tmp_path / "no").exists()
+    said = []
+    train_language("the zebra sat\n" * 100, tmp_path / "yes", Plan(steps=1), options, say=said.append)
+    assert said[0].startswith("1 of 3 words have a vector in")

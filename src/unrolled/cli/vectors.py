@@ -1,4 +1,4 @@
-"""unrolled vectors: train, evaluate, nearest, map"""
+"""unrolled vectors: train, evaluate, nearest, analogy, map"""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ vectors = typer.Typer(
 vectors.add_typer(train)
 
 _STRICT = typer.Option(False, "--strict", help="Refuse a file with words that are not UTF-8.")
+_COUNT = typer.Option(10, "-n", "--count", help="How many words to print.")
 _FILE = typer.Argument(help="Vectors: word2vec text or binary, GloVe text, fastText .vec, safetensors.")
 
 
@@ -29,7 +30,7 @@ _FILE = typer.Argument(help="Vectors: word2vec text or binary, GloVe text, fastT
 def nearest(
     file: Path = _FILE,
     words: list[str] = typer.Argument(help="A word; or three, A B C: what is to C as B is to A?"),
-    count: int = typer.Option(10, "-n", "--count", help="How many words to print."),
+    count: int = _COUNT,
     strict: bool = _STRICT,
 ) -> None:
     """Print the words nearest to a word, or the answers to an analogy, each with its cosine."""
@@ -37,6 +38,23 @@ def nearest(
         raise Error(f"got {len(words)} words; wanted one, or three for an analogy: A is to B as C is to ?")
     table = _read(file, strict)
     found = table.nearest(words[0], count) if len(words) == 1 else table.analogy(*words[:3], count=count)
+    _print(found)
+
+
+@vectors.command()
+def analogy(
+    file: Path = _FILE,
+    a: str = typer.Argument(help="As in `analogy FILE man king woman`: man is to king …"),
+    b: str = typer.Argument(help="… as …"),
+    c: str = typer.Argument(help="… woman is to what?"),
+    count: int = _COUNT,
+    strict: bool = _STRICT,
+) -> None:
+    """Print the answers to an analogy, A is to B as C is to ?, each with its cosine (3CosAdd)."""
+    _print(_read(file, strict).analogy(a, b, c, count=count))
+
+
+def _print(found: list[tuple[str, float]]) -> None:
     for word, cosine in found:
         typer.echo(f"{cosine:7.4f}  {word}")
 

@@ -15,7 +15,8 @@ from rich.progress import Progress as Bar
 
 from ..errors import Error
 from ..text import Corpus
-from ..text.units import make_unit
+from ..text.units import make_unit, normal
+from ..training.symbols import form
 from ..vectors import ARCHITECTURES, FORMATS, Checkpoint, GloVe, Progress, Word2Vec, check_format, write
 from .progress import clock
 
@@ -125,9 +126,11 @@ class Source(NamedTuple):
         corpus = Corpus(self.paths, column=self.column)
         if self.unit == "spaces" and not self.lower:
             return corpus
-        cut = make_unit("word", self.lower).cut if self.unit == "word" else lambda s: s.lower().split()
         lines = corpus.sentences(lambda done, size: report(Progress("reading", done / max(1, size))))
-        return (cut(line) for line in lines)
+        if self.unit == "spaces":
+            return (line.lower().split() for line in lines)
+        cut = make_unit("word", self.lower).cut
+        return (cut(normal(line, form("", "word"))) for line in lines)
 
 
 def _fit(

@@ -36,7 +36,7 @@ def kinds_of(name: str, given: str, embedding_size: int, vectors_size: int) -> t
     if ("frozen" in kinds or "tuned" in kinds) != (vectors_size > 0):
         raise Error(
             f"{name}: input is {'+'.join(kinds)!r} and word vectors {vectors_size} wide; frozen and "
-            f"tuned need a file of word vectors, and only they read one"
+            f"tuned need a file of word vectors (--vectors), and only they read one"
         )
     return kinds
 

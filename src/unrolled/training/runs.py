@@ -106,6 +106,11 @@ def train(
         if options.vectors:
             table = word_vectors(options.vectors)
             found, size = task.model.set_vectors(table), len(task.model.vocabulary)
+            if not found:
+                raise Error(
+                    f"none of the {size:,} words to train on has a vector in {options.vectors}, so nothing "
+                    f"would be read of them; give vectors of such words, or leave them out"
+                )
             listener.say(
                 f"{found:,} of {size:,} words have a vector in {options.vectors}; the others, zeros"
             )
