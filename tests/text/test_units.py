@@ -99,6 +99,17 @@ def test_blocks_give_the_symbols_of_the_whole(name, text, cuts):
     assert "".join(normalized(blocks, None)) == text
 
 
+@pytest.mark.parametrize("text", ["plain english words", "天地玄黃宇宙洪荒", "かなカナガ", "가각힣정말"])
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_a_text_without_lines_is_brought_into_a_form_block_by_block(text, form):
+    blocks = [text * 10] * 100
+    given = list(normalized(blocks, form))
+    assert "".join(given) == unicodedata.normalize(form, "".join(blocks))
+    assert max(map(len, given)) <= 3 * 11 * len(
+        text
+    )  # three jamo a syllable, and the end of a block before
+
+
 @given(TEXTS)
 def test_jamo_are_those_of_the_canonical_decomposition(text):
     wanted = []

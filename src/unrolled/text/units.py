@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, get_args
@@ -225,7 +226,7 @@ def normalized(blocks: Iterable[str], form: Form | None) -> Iterator[str]:
     if form is None:
         yield from blocks
         return
-    for block in held(blocks, _last_ascii):
+    for block in held(blocks, _settled):
         yield normal(block, form)
 
 
@@ -246,6 +247,12 @@ def held(blocks: Iterable[str], border: Callable[[str], int]) -> Iterator[str]:
         yield kept
 
 
-def _last_ascii(text: str) -> int:
-    """No character of ASCII combines with one before it, so what stands before the last one is settled."""
-    return next((i for i in range(len(text) - 1, 0, -1) if text[i] < "\x80"), 0)
+_SETTLED = re.compile(r"(?s:.+)(?=[\x00-\x7fぁ-ゖァ-ヺ一-鿿가-힣])")
+"""As much of a text as ends before one of these, none of which combines with anything before it in any
+form: ASCII, and what scripts without spaces between words are written in."""
+
+
+def _settled(text: str) -> int:
+    """The place before which no form of Unicode can change what stands there, whatever follows the text."""
+    found = _SETTLED.match(text)
+    return found.end() if found else 0
