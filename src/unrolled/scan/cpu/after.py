@@ -34,7 +34,8 @@ def emit(machine: Machine) -> str:
 def _weights(module: Module, lanes: int, widest: int) -> None:
     """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n].
 
-    A worker has some of a's panels. `together` segments at a time, so that they stay in cache."""
+    places: the row of each of a's panels' first unit in the result. A worker has some of a's panels;
+    `together` segments at a time, so that they stay in cache."""
     f = module.function("weights", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
@@ -52,7 +53,7 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
             x = f.at(b["operand"], o * o_panel + first * step)
             with f.loop(a0, a1) as panel, f.loop(0, f.width // lanes) as part:
                 a = f.at(b["a"], panel * a_panel + first * step + part * (4 * lanes))
-                row = panel * f.width + part * lanes
+                row = _row(f, b, panel) + part * lanes
                 result = f.at(b["result"], row * b["result_row"] + o * f.bytes)
                 f.call(
                     "void",
@@ -67,12 +68,24 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
         with f.loop(0, segments) as s:
             source = f.at(b["a"], panel * a_panel + s * step)
             with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
-                value = f.load(f.vector, f.at(source, n * f.bytes), f.bytes)
-                f.set(total, f.op(f.vector, f"fadd {f.vector} {value.name}, {f.get(f.vector, total).name}"))
-        place = f.at(b["sums"], panel * f.bytes)
-        old = f.load(f.vector, place, f.bytes)
-        f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {f.get(f.vector, total).name}"), place)
+                _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
+        _add_sum(f, b, panel, total)
     f.finish()
+
+
+def _row(f: Function, b: Block, panel: Value) -> Value:
+    return f.load(I64, f.at(b["places"], panel * 8), 8)
+
+
+def _increase(f: Function, total: Value, value: Value) -> None:
+    f.set(total, f.op(f.vector, f"fadd {f.vector} {value.name}, {f.get(f.vector, total).name}"))
+
+
+def _add_sum(f: Function, b: Block, panel: Value, total: Value) -> None:
+    """sums[the panel's units] += total."""
+    place = f.at(b["sums"], _row(f, b, panel) * 4)
+    _increase(f, total, f.load(f.vector, place, f.bytes))
+    f.store(f.get(f.vector, total), place, f.bytes)
 
 
 ROWS = [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "n")]
@@ -146,12 +159,15 @@ def _inputs(module: Module, cut: Tiles) -> None:
 
 
 def _symbols(module: Module) -> None:
-    """symbols: result[panel][index of n] += a[panel][n]; a worker has some of a's panels."""
+    """symbols: result[panel][index of n] += a[panel][n], sums[a's unit] += Σ_n a[n].
+
+    A worker has some of a's panels."""
     f = module.function("symbols", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
     a0, a1 = share(f, b, rank, "a_panels")
     with f.loop(a0, a1) as panel:
+        total = f.variable(f.constant(0.0))
         table = f.at(b["result"], panel * b["symbols"] * f.bytes)
         source = f.at(b["a"], panel * b["g_lines"] * f.bytes)
         with f.loop(0, b["steps"]) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
@@ -161,6 +177,9 @@ def _symbols(module: Module) -> None:
             value = f.load(f.vector, f.at(source, (s * b["rows"] + row) * f.bytes), f.bytes)
             old = f.load(f.vector, target, f.bytes)
             f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {value.name}"), target, f.bytes)
+            _increase(f, total, value)
+        with f.when(f.compare("ne", b["sums"], f.null())):
+            _add_sum(f, b, panel, total)
     f.finish()
 
 

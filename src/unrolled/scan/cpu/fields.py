@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from .emit import I64, PTR, Function, Value
 
 MOST_STATES = 8
@@ -17,7 +21,7 @@ _POINTERS = (
     # backward
     *("dout", "dg", "dh", "dp", "dvectors", "tiles_h", "tiles_q", "w_h", "w_q"),
     # products after the scan
-    *("a", "operand", "result", "sums", "counts"),
+    *("a", "operand", "result", "sums", "counts", "places"),
 )
 _NUMBERS = (
     *("steps", "rows", "chunk", "workers", "panels", "hidden", "out_panels", "out_size", "in_panels"),
@@ -53,3 +57,19 @@ class Block:
     def __getitem__(self, name: str) -> Value:
         type = PTR if name.rstrip("0123456789") in _ARE_POINTERS else I64
         return self._function.load(type, self._function.at(self._base, 8 * FIELDS[name]), 8)
+
+
+class Fills:
+    """Words of blocks that hold addresses known to a call alone: a base of its own, and an offset."""
+
+    def __init__(self) -> None:
+        self._fills: list[tuple[memoryview, int, int, int]] = []
+
+    def add(self, block: np.ndarray, word: int, base: int, offset: int) -> None:
+        """block[word] is to be base number `base` + offset."""
+        self._fills.append((block.data, word, base, offset))
+
+    def write(self, bases: Sequence[int]) -> None:
+        """Fills them in."""
+        for words, word, base, offset in self._fills:
+            words[word] = bases[base] + offset

@@ -12,14 +12,15 @@ from torch.nn.functional import dropout
 
 from ..stack import Call, Weights
 from .fields import FIELDS
-from .layer import Geometry, Layer, memory, place
+from .layer import Geometry, Layer, cost, place
 from .machine import machine
-from .pack import Packed, kept, pack
+from .pack import PARTS, packed
 from .pool import Work, workers
 from .program import Kernel, forward_kernel
+from .room import memory
 
 _MOST_PLANS = 64
-_plans: OrderedDict[Any, list[Layer]] = OrderedDict()
+_plans: OrderedDict[Any, list[Any]] = OrderedDict()
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -61,23 +62,17 @@ def layer_forward(
             layer.shares(lengths)
         held: list[Any] = []  # the kernel has addresses only: what lies there must outlive its run
         for direction, groups in enumerate(layer.directions):
-            packed = packed_weights(call, kernel, weights[direction], indexed)
+            made = packed(stack, kernel.shape, weights[direction], indexed, pool, count)
             tensors = tensors_of(call, index, direction, x, out, finals)
-            held += (packed, tensors)
-            names, values = fields_of(packed, tensors, direction == 1)
+            held += (made, tensors)
+            names, values = fields_of(tensors, direction == 1)
             for group in groups:
+                group.block[PACKED] = made.pointers
                 group.block[names] = values
-        pool.run(Work(kernel.address, layer.jobs))
+        pool.run(Work([[(kernel.address, layer.jobs)]]))
         held.clear()
         give(key, layer)
     return out
-
-
-def cost(stack: Any, input_size: int, steps: int) -> float:
-    """About how many microseconds a forward pass takes one core."""
-    hidden = stack.hidden_size * stack.cell.gates
-    products = input_size + (stack.output_size if stack.cell.recurrent == "dense" else 0)
-    return steps * hidden * (products / 40e3 + 4e-4)
 
 
 def output_like(x: Tensor, size: int) -> Tensor:
@@ -98,13 +93,15 @@ def tensors_of(
     return x, part, initial, tuple([f[slot] for f in finals]), call.reset
 
 
-def fields_of(packed: Packed, tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[int]]:
-    """The fields that a call fills in, and their values."""
+PACKED = np.array([FIELDS[name] for name in PARTS])
+"""The fields of the parameters' panels."""
+
+
+def fields_of(tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[int]]:
+    """The fields that a call's tensors fill in, and their values."""
     x, out, initial, finals, reset = tensors
-    pointers = packed.pointers()
-    names, values = list(pointers), list(pointers.values())
-    names += ["x", "x_row", "x_step"] if x.is_floating_point() else ["indices", "i_row", "i_step"]
-    values += place(x, reverse)
+    names = ["x", "x_row", "x_step"] if x.is_floating_point() else ["indices", "i_row", "i_step"]
+    values = place(x, reverse)
     names += ["out", "out_row", "out_step"]
     values += place(out, reverse)
     names += ["reset", "reset_row", "reset_step"]
@@ -116,21 +113,7 @@ def fields_of(packed: Packed, tensors: tuple[Any, ...], reverse: bool) -> tuple[
     return [FIELDS[n] for n in names], values
 
 
-def packed_weights(call: Call, kernel: Kernel, weights: Weights, indexed: bool) -> Packed:
-    """The parameters in panels, from an earlier call if they have not changed."""
-    own = [t for t in (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr) if t is not None]
-    own += weights.vectors
-    stack = call.stack
-    key = (kernel.shape.machine.width, stack.cell, stack.bias, stack.output_size, weights.ih.shape, indexed)
-
-    def make() -> Packed:
-        with torch.no_grad():
-            return pack(stack, kernel.shape, weights, indexed)
-
-    return kept(key, own, make)
-
-
-def take(key: Any) -> Layer | None:
+def take(key: Any) -> Any:
     """A plan that nobody uses."""
     try:
         return _plans[key].pop()
@@ -138,8 +121,8 @@ def take(key: Any) -> Layer | None:
         return None
 
 
-def give(key: Any, layer: Layer) -> None:
+def give(key: Any, plan: Any) -> None:
     """Lays it by for the next call of the same shape; those of shapes long unseen are dropped."""
-    _plans.setdefault(key, []).append(layer)
+    _plans.setdefault(key, []).append(plan)
     while len(_plans) > _MOST_PLANS:
         _plans.pop(next(iter(_plans)), None)

@@ -13,13 +13,9 @@ from torch import Tensor
 
 from ..stack import Stack
 from .fields import FIELDS
-from .pack import panels
-from .shape import Shape
-
-
-def memory(count: int) -> Tensor:
-    """Uninitialised floats."""
-    return torch.empty(count, dtype=torch.float32)
+from .pool import ALONE
+from .room import memory
+from .shape import Shape, panels
 
 
 @dataclass(frozen=True)
@@ -236,7 +232,8 @@ def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, in
     there are rows enough; else all rows together, and each worker has some of the units."""
     stack, batch, threads = geometry.stack, geometry.batch, workers
     if training:
-        threads = min(most_groups(), batch * stack.hidden_size)
+        few = cost(stack, geometry.input_size, batch * geometry.time) < ALONE
+        threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
     if stack.directions == 2:
         workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
     weights = 4 * geometry.shape.r_columns * stack.hidden_size * stack.output_size
@@ -244,6 +241,13 @@ def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, in
     if threads > 1 and batch >= rows and weights < geometry.shape.machine.l2 * 3 // 4:
         return threads, 1
     return 1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1
+
+
+def cost(stack: Stack, input_size: int, steps: int) -> float:
+    """About how many microseconds a forward pass takes one core."""
+    hidden = stack.hidden_size * stack.cell.gates
+    products = input_size + (stack.output_size if stack.cell.recurrent == "dense" else 0)
+    return steps * hidden * (products / 40e3 + 4e-4)
 
 
 def most_groups() -> int:

@@ -3,160 +3,198 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..stack import Stack, Weights
+from . import arrange
 from .digest import Digest
-from .shape import Shape
+from .pool import Pool, Work
+from .room import borrow
+from .shape import Shape, panels
+
+PARTS = ("w_x", "table", "bias_x", "w_r", "bias_r", "w_p", "vectors")
 
 
-class Packed(NamedTuple):
-    """One layer's and direction's parameters in panels; every tensor is dense, float32.
+class Packed:
+    """One layer's and direction's parameters in panels.
 
     w_x [panel][k][column][W] with bias_x [panel][column][W], or for indices table, the columns of the
     input weight with the bias added: [panel][symbol][column][W]. w_r, bias_r: the recurrent product's.
     w_p [panel][k][W]: the projection. vectors [panel][vector][W].
     """
 
-    w_x: Tensor | None
-    table: Tensor | None
-    bias_x: Tensor
-    w_r: Tensor
-    bias_r: Tensor
-    w_p: Tensor
-    vectors: Tensor
-
-    def pointers(self) -> dict[str, int]:
-        """Their addresses by the fields' names."""
-        return {name: 0 if t is None else t.data_ptr() for name, t in zip(self._fields, self, strict=True)}
+    def __init__(self, offsets: dict[str, int], floats: int) -> None:
+        self.room = borrow(self, floats)
+        base = self.room.data_ptr()
+        self.pointers = np.array([base + offsets[n] if n in offsets else 0 for n in PARTS], dtype=np.int64)
+        """The parts' addresses in the order of `PARTS`; 0 for a part that is not there."""
 
 
-def panels(size: int, width: int) -> int:
-    """How many panels hold so many units."""
-    return -(-size // width)
+_Source = tuple[str, int]
+"""A parameter's name and the bytes before what is read of it."""
 
 
-def columns(matrix: Tensor, gates: Sequence[int], hidden: int, width: int) -> Tensor:
-    """(gates * hidden, k) -> [panel][k][column][W], a column for each gate of the list."""
-    k, count = matrix.shape[1], panels(hidden, width)
-    chosen = matrix.reshape(-1, hidden, k)
-    if list(gates) != list(range(chosen.shape[0])):
-        chosen = chosen[list(gates)]
-    if hidden != count * width:
-        chosen = torch.nn.functional.pad(chosen, (0, 0, 0, count * width - hidden))
-    return chosen.view(len(gates), count, width, k).permute(1, 3, 0, 2).contiguous()
+class Packing:
+    """How one layer's parameters go into panels."""
+
+    def __init__(self, stack: Stack, input_size: int, shape: Shape, indexed: bool) -> None:
+        self._hidden, self._machine = stack.hidden_size, shape.machine
+        self._width = shape.machine.width
+        vectors = [(f"vector{j}", 0) for j in range(len(stack.cell.vectors))]
+        self._bases = ("ih", "hh", "b_ih", "b_hh", "hr", "nothing", "room", *(name for name, _ in vectors))
+        self._tasks = arrange.Tasks({name: index for index, name in enumerate(self._bases)})
+        self._offsets: dict[str, int] = {}
+        self._floats = 0
+        self._zeros = torch.zeros(self._hidden)
+        graph, dense, size = shape.graph, stack.cell.recurrent == "dense", stack.output_size
+        b_ih = "b_ih" if stack.bias else "nothing"
+        b_hh = "b_hh" if stack.bias and dense else "nothing"
+        biases = [
+            [self._gate(name, g) for name in ((b_ih, b_hh) if g in graph.merged else (b_ih,))]
+            for g in graph.x_gates
+        ]
+        x_gates = [self._gate("ih", g, input_size) for g in graph.x_gates]
+        if x_gates and indexed:
+            self._turn("table", x_gates, input_size, biases)
+        elif x_gates:
+            self._turn("w_x", x_gates, input_size)
+        self._lines("bias_x", biases)
+        if dense:
+            self._turn("w_r", [self._gate("hh", g, size) for g in graph.r_gates], size)
+        self._lines("bias_r", [[self._gate(b_hh, g)] for g in graph.r_only])
+        if stack.proj_size:
+            self._turn("w_p", [("hr", 0)], stack.hidden_size, rows=stack.proj_size)
+        if stack.cell.recurrent == "diagonal":
+            for name in ("hh", "b_hh") if stack.bias else ("hh",):
+                vectors += [self._gate(name, g) for g in range(stack.cell.gates)]
+        self._lines("vectors", [[v] for v in vectors])
+
+    def _gate(self, name: str, gate: int, size: int = 1) -> _Source:
+        return name, (4 * gate * self._hidden * size if name != "nothing" else 0)
+
+    def _turn(
+        self,
+        name: str,
+        sources: Sequence[_Source],
+        cols: int,
+        sums: Sequence[Sequence[_Source]] = (),
+        rows: int | None = None,
+    ) -> None:
+        rows, line = rows or self._hidden, 4 * self._width * len(sources)
+        start = self._part(name, panels(rows, self._width) * cols * len(sources))
+        for column, source in enumerate(sources):
+            added = dict(zip(("first", "second"), sums[column] if sums else (), strict=False))
+            target = ("room", start + 4 * self._width * column)
+            sizes = arrange.Sizes(rows, cols, row=4 * cols, panel=cols * line, line=line)
+            self._tasks.add(arrange.TURN, sizes, matrix=source, panels=target, **added)
+
+    def _lines(self, name: str, sums: Sequence[Sequence[_Source]]) -> None:
+        panel = 4 * self._width * len(sums)
+        start = self._part(name, panels(self._hidden, self._width) * len(sums))
+        for column, own in enumerate(sums):
+            added = dict(zip(("matrix", "first"), own, strict=False))
+            target = ("room", start + 4 * self._width * column)
+            sizes = arrange.Sizes(1, self._hidden, row=0, panel=panel, line=0)
+            self._tasks.add(arrange.CUT, sizes, panels=target, **added)
+
+    def _part(self, name: str, vectors: int) -> int:
+        self._offsets[name] = start = 4 * self._floats
+        self._floats += -(-vectors * self._width // 16) * 16
+        return start
+
+    def run(self, weights: Weights, pool: Pool | None, count: int) -> Packed:
+        """The parameters in panels, by `count` workers whom the caller has claimed."""
+        made = Packed(self._offsets, self._floats)
+        held = {name: t.contiguous() for name, t in named(weights).items()}
+        held |= {"nothing": self._zeros, "room": made.room}
+        bases = [held[name].data_ptr() if name in held else 0 for name in self._bases]
+        block = self._tasks.block(count)
+        self._tasks.fill(block, np.array(bases, dtype=np.int64))
+        work = Work([[(arrange.kernel(self._machine), arrange.jobs(block))]])
+        if pool is None:
+            work.alone()
+        else:
+            pool.run(work)
+        return made
 
 
-def rows(vectors: Sequence[Tensor], hidden: int, width: int) -> Tensor:
-    """Vectors (hidden,) -> [panel][vector][W]."""
-    count = panels(hidden, width)
-    if not vectors:
-        return torch.empty(0)
-    padded = torch.zeros(len(vectors), count * width)
-    for index, vector in enumerate(vectors):
-        padded[index, :hidden] = vector
-    return padded.view(len(vectors), count, width).transpose(0, 1).contiguous()
+def named(weights: Weights) -> dict[str, Tensor]:
+    """The parameters that are there, by name."""
+    found = {n: getattr(weights, n) for n in ("ih", "hh", "b_ih", "b_hh", "hr")}
+    found |= {f"vector{j}": vector for j, vector in enumerate(weights.vectors)}
+    return {name: t.detach() for name, t in found.items() if t is not None}
 
 
-def transposed(matrix: Tensor, gates: Sequence[int], hidden: int, width: int) -> Tensor:
-    """(gates * hidden, k) -> [panel of k][gate and unit][W], for the product with the transpose."""
-    k = matrix.shape[1]
-    chosen = matrix.reshape(-1, hidden, k)
-    if list(gates) != list(range(chosen.shape[0])):
-        chosen = chosen[list(gates)]
-    chosen, count = chosen.reshape(-1, k), panels(k, width)
-    if k != count * width:
-        chosen = torch.nn.functional.pad(chosen, (0, count * width - k))
-    return chosen.view(-1, count, width).transpose(0, 1).contiguous()
+class _Entry:
+    """Parameters and their panels."""
 
-
-def pack(stack: Stack, shape: Shape, weights: Weights, indexed: bool) -> Packed:
-    """Lays out one layer's and direction's parameters for the forward kernel."""
-    hidden, width, graph = stack.hidden_size, shape.machine.width, shape.graph
-    zero = torch.zeros(hidden)
-
-    def gate(vector: Tensor | None, index: int) -> Tensor:
-        return zero if vector is None else vector[index * hidden : (index + 1) * hidden]
-
-    dense = stack.cell.recurrent == "dense"
-    b_hh = weights.b_hh if dense else None
-    x_biases = [
-        gate(weights.b_ih, g) + gate(b_hh, g) if g in graph.merged else gate(weights.b_ih, g)
-        for g in graph.x_gates
-    ]
-    bias_x = rows(x_biases, hidden, width)
-    w_x = columns(weights.ih, graph.x_gates, hidden, width) if graph.x_gates else None
-    table = None
-    if indexed and w_x is not None:
-        w_x, table = None, w_x + bias_x[:, None]
-    nothing = torch.empty(0)
-    return Packed(
-        w_x=w_x,
-        table=table,
-        bias_x=bias_x,
-        w_r=columns(weights.hh, graph.r_gates, hidden, width)
-        if weights.hh is not None and dense
-        else nothing,
-        bias_r=rows([gate(b_hh, g) for g in graph.r_only], hidden, width),
-        w_p=nothing if weights.hr is None else columns(weights.hr, (0,), stack.proj_size, width),
-        vectors=rows(unit_vectors(stack, weights), hidden, width),
-    )
-
-
-def unit_vectors(stack: Stack, weights: Weights) -> list[Tensor]:
-    """The vectors of one weight a unit: the cell's, then a diagonal recurrence's weights and biases."""
-    vectors = list(weights.vectors)
-    if stack.cell.recurrent == "diagonal" and weights.hh is not None:
-        vectors += weights.hh.unflatten(0, (stack.cell.gates, -1)).unbind(0)
-        if weights.b_hh is not None:
-            vectors += weights.b_hh.unflatten(0, (stack.cell.gates, -1)).unbind(0)
-    return vectors
-
-
-class _Entry(NamedTuple):
-    parameters: tuple[weakref.ref[Tensor], ...]
-    addresses: list[int]
-    digest: Digest
-    kept: Packed
-    finalizers: list[Any]
+    def __init__(self, parameters: Sequence[Tensor], addresses: list[int], key: Any) -> None:
+        self.parameters = [weakref.ref(p) for p in parameters]
+        self.addresses = addresses
+        self.held: tuple[list[int], Digest | None, Packed] | None = None
+        """Versions, digest and panels, replaced at once."""
+        for parameter in parameters:
+            weakref.finalize(parameter, _forget, key, self).atexit = False
 
 
 _kept: dict[tuple[Any, ...], _Entry] = {}
 
 
-def kept(key: tuple[Any, ...], parameters: Sequence[Tensor], make: Callable[[], Packed]) -> Packed:
-    """What was made of these very parameters under this key, if they still hold what they held; else
-    made, and kept until one of them dies."""
+def _forget(key: Any, entry: _Entry) -> None:
+    if _kept.get(key) is entry:
+        del _kept[key]
+
+
+_packings: dict[Any, Packing] = {}
+
+
+def _packing(stack: Stack, input_size: int, shape: Shape, indexed: bool) -> Packing:
+    key = stack, input_size, shape.machine, indexed
+    if key not in _packings:
+        _packings[key] = Packing(stack, input_size, shape, indexed)
+    return _packings[key]
+
+
+def packed(
+    stack: Stack, shape: Shape, weights: Weights, indexed: bool, pool: Pool | None, count: int
+) -> Packed:
+    """The parameters in panels, from an earlier call if they have not changed.
+
+    A tensor's version says that it has changed, but not that it has not: see `digest`. In training it
+    nearly always has, and no digest is made before the same version comes twice.
+    """
+
+    def make() -> Packed:
+        return _packing(stack, weights.ih.shape[1], shape, indexed).run(weights, pool, count)
+
+    own = (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr, *weights.vectors)
+    parameters = [t for t in own if t is not None]
     if not all([p.is_contiguous() for p in parameters]):
         return make()
-    key += tuple([id(p) for p in parameters])
     addresses = [p.data_ptr() for p in parameters]
+    key = (shape.machine.width, stack.cell, stack.bias, stack.output_size, weights.ih.shape, indexed)
+    key += tuple([id(p) for p in parameters])
     entry = _kept.get(key)
-    if entry is not None and entry.addresses == addresses:
-        # A number alone may by now be another tensor's.
-        same = all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
-        if same and entry.digest.holds():
-            return entry.kept
+    # A number alone may by now be another tensor's.
+    if (
+        entry is None
+        or entry.addresses != addresses
+        or not all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
+    ):
+        entry = _kept[key] = _Entry(parameters, addresses, key)
+    versions = [0 if p.is_inference() else p._version for p in parameters]
+    held, again = entry.held, False
+    if held is not None and held[0] == versions:
+        again = True
+        if held[1] is not None and held[1].holds():
+            return held[2]
     # The digest first: what another thread writes meanwhile makes the next call make it again.
-    digest = Digest(parameters)
+    digest = Digest(parameters) if again or not torch.is_grad_enabled() else None
     made = make()
-    _remember(key, parameters, addresses, digest, made)
+    entry.held = versions, digest, made
     return made
-
-
-def _remember(
-    key: tuple[Any, ...], parameters: Sequence[Tensor], addresses: list[int], digest: Digest, made: Packed
-) -> None:
-    old = _kept.pop(key, None)
-    if old is not None:
-        for finalizer in old.finalizers:
-            finalizer.detach()
-    finalizers = [weakref.finalize(p, _kept.pop, key, None) for p in parameters]
-    for finalizer in finalizers:
-        finalizer.atexit = False
-    own = tuple([weakref.ref(p) for p in parameters])
-    _kept[key] = _Entry(own, addresses, digest, made, finalizers)

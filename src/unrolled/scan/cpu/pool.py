@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,30 +22,35 @@ from . import team
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
-from .sync import patience, pause, wait
+from .sync import barrier, patience, pause, wait
 
 _SPINS = 3000
 """How often a worker looks for work before it sleeps: some tens of microseconds."""
+ALONE = 20
+"""Microseconds of work that are not worth sharing."""
 _IDLE, _POSTED, _ASLEEP = 0, 1, 2
 _WORDS = 32
-MOST_JOBS = 11
-"""Jobs one worker can be given at once."""
+_MEET = 16
+"""64-bit words of a place where workers meet."""
 
 
 def _emit() -> str:
     """serve(slot): the worker's loop. lead(slots, count, own): posts, runs its own jobs, waits; or
     returns how many workers before the first that sleeps. member(data): one thread's part in a team.
+    jobs(slot): what a slot asks for. meet(place, workers): a barrier.
 
-    A slot, 32 words: 0 its state; 8 the jobs' number, then (function, block, rank) for each."""
+    A slot, 32 words: 0 its state; 8 the jobs' number; 9 where they are, (function, block, rank) each."""
     module = Module(machine().width)
-    jobs = module.function("jobs", [(PTR, "slot")])
+    jobs = module.function("jobs", [(PTR, "slot")], public=True)
     slot = jobs.arguments[0]
+    todo = jobs.load(PTR, jobs.at(slot, 72), 8)
     with jobs.loop(0, jobs.load(I64, jobs.at(slot, 64), 8)) as i:
-        job = jobs.at(slot, i * 16 + 72)
-        function = jobs.load(PTR, jobs.at(slot, 8), 8)
-        block, rank = jobs.load(PTR, job, 8), jobs.load(I64, jobs.at(job, 8), 8)
+        job = jobs.at(todo, i * 24)
+        function, block = jobs.load(PTR, job, 8), jobs.load(PTR, jobs.at(job, 8), 8)
+        rank = jobs.load(I64, jobs.at(job, 16), 8)
         jobs.do(f"call void {function.name}(ptr {block.name}, i64 {rank.name})")
     jobs.finish()
+    barrier(module, "meet", public=True)
     _emit_serve(module)
     _emit_lead(module)
     team.emit(module, "jobs", 8 * _WORDS)
@@ -97,17 +102,23 @@ def _emit_lead(module: Module) -> None:
     f.do("ret i64 -1")
 
 
+class _Code(NamedTuple):
+    serve: Any
+    lead: Any
+    jobs: Any
+    member: int
+    meet: int
+    library: Any
+
+
 @cache
-def _code() -> tuple[Any, Any, int, Any]:
-    made = library(_emit, "pool", ("serve", "lead", "member"), None)
-    serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made["serve"])
+def _code() -> _Code:
+    made = library(_emit, "pool", ("serve", "lead", "jobs", "member", "meet"), None)
+    serve, jobs = (ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made[name]) for name in ("serve", "jobs"))
     lead = ctypes.CFUNCTYPE(
         ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
     )(made["lead"])
-    return serve, lead, made["member"], made
-
-
-FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    return _Code(serve, lead, jobs, made["member"], made["meet"], made)
 
 
 class Pool:
@@ -115,7 +126,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._claimed = threading.Lock()
-        self._slots = _aligned(64)
+        self._slots = _aligned(64, _WORDS)
         self._team = team.Team()
         self._wakes: list[threading.Semaphore] = []
 
@@ -137,7 +148,7 @@ class Pool:
         return len(self._wakes) >= count and bool((self._slots[1 : 1 + count, 0] != _ASLEEP).all())
 
     def _start(self) -> None:
-        serve, wake = _code()[0], threading.Semaphore(0)
+        serve, wake = _code().serve, threading.Semaphore(0)
         index = len(self._wakes) + 1
         slot = self._slots[index]
         address = slot.ctypes.data
@@ -160,15 +171,15 @@ class Pool:
         if not count:
             work.alone()
             return
-        _, lead, member, _ = _code()
-        if self._team.run(member, work.slots, work.count):
+        code = _code()
+        if self._team.run(code.member, work.slots, work.count):
             return
         while len(self._wakes) < count:
             self._start()
         self._slots[1 : work.count, 1:] = work.slots[1:, 1:]
         first, base = 0, self._slots.ctypes.data + 8 * _WORDS
         while True:
-            asleep = lead(base, first, count, work.slots.ctypes.data)
+            asleep = code.lead(base, first, count, work.slots.ctypes.data)
             if asleep < 0:
                 return
             self._slots[asleep + 1, 0] = _POSTED
@@ -176,31 +187,42 @@ class Pool:
             first = asleep + 1
 
 
-class Work:
-    """function(block, rank) for every job, jobs[w] by worker w."""
+Jobs = Sequence[Sequence[tuple[int, int]]]
+"""(block, rank) of every job, by worker."""
 
-    def __init__(self, function: int, jobs: Sequence[Sequence[tuple[int, int]]]) -> None:
-        self.count = len(jobs)
-        self._call, self._jobs = FUNCTION(function), jobs
-        if self.count == 1:
-            return
-        self.slots = _aligned(self.count)
-        self.slots[:, 1] = function
-        for slot, todo in zip(self.slots, jobs, strict=True):
-            words = [len(todo), *(word for job in todo for word in job)]
-            slot[8 : 8 + len(words)] = words
+
+class Work:
+    """Phases, each some functions with their jobs, function(block, rank): jobs[w] are worker w's, who
+    begins a phase when all have ended the one before."""
+
+    def __init__(self, phases: Sequence[Sequence[tuple[int, Jobs]]]) -> None:
+        code = _code()
+        self.count = len(phases[0][0][1])
+        self._place = _aligned(1, _MEET)
+        lists: list[list[int]] = [[] for _ in range(self.count)]
+        for index, phase in enumerate(phases):
+            for worker, own in enumerate(lists):
+                if index and self.count > 1:
+                    own.extend((code.meet, self._place.ctypes.data, self.count))
+                for function, jobs in phase:
+                    for block, rank in jobs[worker]:
+                        own.extend((function, block, rank))
+        self.slots, self._lists = _aligned(self.count, _WORDS), []
+        for slot, words in zip(self.slots, lists, strict=True):
+            self._lists.append(np.array(words, dtype=np.int64))
+            slot[8:10] = len(words) // 3, self._lists[-1].ctypes.data
+        self._jobs, self._own = code.jobs, self.slots.ctypes.data
 
     def alone(self) -> None:
         """All of it by the caller, whose only worker it is for."""
-        for block, rank in self._jobs[0]:
-            self._call(block, rank)
+        self._jobs(self._own)
 
 
-def _aligned(count: int) -> np.ndarray:
-    """Rows of 32 words, zero, each on cache lines of its own."""
-    words = np.zeros(count * _WORDS + 8, dtype=np.int64)
+def _aligned(count: int, each: int) -> np.ndarray:
+    """Rows of so many words, zero, each on cache lines of its own."""
+    words = np.zeros(count * each + 8, dtype=np.int64)
     skip = (-words.ctypes.data % 64) // 8
-    return words[skip : skip + count * _WORDS].reshape(count, _WORDS)
+    return words[skip : skip + count * each].reshape(count, each)
 
 
 _pool = Pool()
@@ -220,7 +242,7 @@ def workers(cost: float, most: int) -> Iterator[tuple[Pool, int]]:
     """The pool and how many of its workers to use for `cost` microseconds of work on one core."""
     wanted = min(torch.get_num_threads(), most)
     pool = _pool
-    if wanted > 1 and (cost < 20 or (cost < 200 and not pool.awake(wanted))):
+    if wanted > 1 and (cost < ALONE or (cost < 200 and not pool.awake(wanted))):
         wanted = 1
     granted = pool.claim(wanted)
     try:

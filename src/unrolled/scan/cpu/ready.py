@@ -18,11 +18,12 @@ from .. import transforms
 from ..stack import Call, Stack
 from . import refuses
 from .digest import Digest
-from .fields import FIELDS
-from .inference import cost, fields_of, output_like, packed_weights, tensors_of
-from .layer import Geometry, Layer
+from .fields import FIELDS, Fills
+from .inference import PACKED, fields_of, output_like, tensors_of
+from .layer import Geometry, Layer, cost
 from .machine import machine
-from .pool import Work, workers
+from .pack import packed
+from .pool import ALONE, Pool, Work, workers
 from .program import forward_kernel
 
 MOST = 256
@@ -64,7 +65,7 @@ def again(
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters)
         return None
-    most = 1 if kind.cost < 20 else x.shape[0 if batch_first else 1] * stack.hidden_size
+    most = 1 if kind.cost < ALONE else x.shape[0 if batch_first else 1] * stack.hidden_size
     if most == 1:
         return _run(kind, None, 1, parameters, x, state, batch_first, lower)
     with workers(kind.cost, most) as (pool, count):
@@ -111,7 +112,7 @@ def _run(
 ) -> Result | None:
     ready = _taken(kind, count)
     if ready is None or not ready.holds(parameters):
-        ready = _made(kind, count, x, parameters, batch_first)
+        ready = _made(kind, pool, count, x, parameters, batch_first)
         if ready is None:
             return None
     states = ready.states(state)
@@ -144,7 +145,7 @@ def _taken(kind: _Kind, count: int) -> _Ready | None:
 
 
 def _made(
-    kind: _Kind, count: int, x: Tensor, parameters: Sequence[Tensor], batch_first: bool
+    kind: _Kind, pool: Pool | None, count: int, x: Tensor, parameters: Sequence[Tensor], batch_first: bool
 ) -> _Ready | None:
     """A call of this kind laid out, if the engine takes it."""
     stack = kind.stack
@@ -160,13 +161,13 @@ def _made(
     zeros = [torch.zeros(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
     call = Call(stack, input, tuple(parameters), tuple(zeros))
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
-        return None if refuses(call) is not None else _Ready(call, count, batch_first)
+        return None if refuses(call) is not None else _Ready(call, pool, count, batch_first)
 
 
 class _Ready:
     """One call laid out for `count` workers: all but where its input, output and states lie."""
 
-    def __init__(self, call: Call, count: int, batch_first: bool) -> None:
+    def __init__(self, call: Call, pool: Pool | None, count: int, batch_first: bool) -> None:
         stack, self.count = call.stack, count
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
         self._digest = Digest(call.parameters)
@@ -181,8 +182,7 @@ class _Ready:
         last = sample if batch_first else sample.transpose(0, 1)
         finals = tuple([torch.empty(s) for s in self._shapes])
         self._spare: Tensor | None = None
-        self._works: list[Work] = []
-        self._fills: list[tuple[memoryview, int, int, int]] = []
+        self._fills, phases = Fills(), []
         self._kept: list[Any] = [kernel]
         x = call.input
         bases = [x.data_ptr(), last.data_ptr()]
@@ -193,19 +193,20 @@ class _Ready:
             geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
             layer = Layer(geometry, count, False, indexed, False)
             for direction, groups in enumerate(layer.directions):
-                packed = packed_weights(call, kernel, weights[direction], indexed)
+                own = packed(stack, kernel.shape, weights[direction], indexed, pool, count)
                 tensors = tensors_of(call, index, direction, x, out, finals)
-                fields, values = fields_of(packed, tensors, direction == 1)
+                fields, values = fields_of(tensors, direction == 1)
                 outside = self._outside(index, stack, indexed)
                 for group in groups:
+                    group.block[PACKED] = own.pointers
                     group.block[fields] = values
-                    words = group.block.data
                     for field, base in outside:
-                        self._fills.append((words, field, base, int(words[field]) - bases[base]))
-                self._kept.append(packed)
-            self._works.append(Work(kernel.address, layer.jobs))
+                        self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
+                self._kept.append(own)
+            phases.append([(kernel.address, layer.jobs)])
             self._kept += [layer, x, out]
             x = out
+        self._work = Work(phases)
         # The memory of this call's own input and output is not for keeping: every call has its own.
         self._kept = [k for k in self._kept if k is not call.input and k is not last]
 
@@ -255,11 +256,9 @@ class _Ready:
         finals = tuple([torch.empty(s) for s in self._shapes])
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
-        for words, field, base, offset in self._fills:
-            words[field] = bases[base] + offset
-        for work in self._works:
-            if pool is None:
-                work.alone()
-            else:
-                pool.run(work)
+        self._fills.write(bases)
+        if pool is None:
+            self._work.alone()
+        else:
+            pool.run(self._work)
         return out, finals

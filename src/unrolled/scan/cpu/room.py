@@ -6,9 +6,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import torch
 from torch import Tensor
-
-from . import layer
 
 MOST = 1 << 26
 """Floats that lie by for later steps; sizes that have not come for longest go first."""
@@ -16,17 +15,28 @@ MOST = 1 << 26
 _free: dict[int, list[Tensor]] = {}
 
 
+def memory(count: int) -> Tensor:
+    """Uninitialised floats."""
+    return torch.empty(count, dtype=torch.float32)
+
+
 def borrow(owner: Any, count: int) -> Tensor:
     """Uninitialised floats, for as long as `owner` lives."""
-    try:
-        room = _free[count].pop()
-    except (KeyError, IndexError):
-        room = layer.memory(count)
-    weakref.finalize(owner, _give, room).atexit = False
+    room = take(count)
+    weakref.finalize(owner, give, room).atexit = False
     return room
 
 
-def _give(room: Tensor) -> None:
+def take(count: int) -> Tensor:
+    """Uninitialised floats, until they are given back."""
+    try:
+        return _free[count].pop()
+    except (KeyError, IndexError):
+        return memory(count)
+
+
+def give(room: Tensor) -> None:
+    """Lays them by for the next who wants as many."""
     count = room.numel()
     # The size that came last stands last.
     rooms = _free.pop(count, [])

@@ -15,6 +15,11 @@ BARRIER = "barrier"
 STEP = [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "row"), (I64, "step"), (I64, "local")]
 
 
+def panels(size: int, width: int) -> int:
+    """How many panels hold so many units."""
+    return -(-size // width)
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a kernel is generated for."""

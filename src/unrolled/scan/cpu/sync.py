@@ -46,12 +46,12 @@ def wait(f: Function, left: Value) -> None:
         f.call("i32", "sched_yield", [])
 
 
-def barrier(module: Module, name: str) -> None:
+def barrier(module: Module, name: str, public: bool = False) -> None:
     """barrier(place, workers): nobody goes on before all `workers` have come.
 
     place: a count of those who came (i64), then, on its own cache line, the number of meetings held.
     """
-    f = module.function(name, [(PTR, "place"), (I64, "workers")])
+    f = module.function(name, [(PTR, "place"), (I64, "workers")], public=public)
     place, workers = f.arguments
     with f.when(f.compare("sgt", workers, 1)):
         meeting = f.at(place, 64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,37 +13,34 @@ from torch.nn.functional import dropout
 
 from .. import reference
 from ..stack import Call, Stack
-from .gradients import Scan, gradients
-from .inference import cost, fields_of, give, output_like, packed_weights, take, tensors_of
-from .layer import Geometry, Group, Layer, most_groups
+from .fields import FIELDS, Fills
+from .gradients import Backward
+from .inference import PACKED, fields_of, give, output_like, take, tensors_of
+from .layer import Geometry, Layer, cost, most_groups
 from .machine import machine
+from .pack import Packed, packed
 from .pool import Work, workers
-from .program import forward_kernel
+from .program import Kernel, forward_kernel
 from .room import borrow
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """As the inference, differentiable; a second time through the reference."""
     stack, x, finals = call.stack, call.input, []
+    if stack.num_layers == 1:
+        x, *last = _Layered.apply(call, x, *call.state, *call.parameters)
+        return x, tuple(last)
     directions = stack.directions
     each = len(call.parameters) // stack.num_layers
     for index in range(stack.num_layers):
         own = slice(index * directions, (index + 1) * directions)
-        single = _single(stack, index)
-        made = Call(
-            single,
-            x,
-            call.parameters[index * each : (index + 1) * each],
-            tuple(s[own] for s in call.state) if stack.num_layers > 1 else call.state,
-            call.lengths,
-            call.reset,
-        )
-        x, *last = _Layered.apply(made, x, *made.state, *made.parameters)
+        state = tuple([s[own] for s in call.state])
+        parameters = call.parameters[index * each : (index + 1) * each]
+        made = Call(_single(stack, index), x, parameters, state, call.lengths, call.reset)
+        x, *last = _Layered.apply(made, x, *state, *parameters)
         finals.append(last)
         if stack.dropout and call.training and index + 1 < stack.num_layers:
             x = dropout(x, stack.dropout)
-    if len(finals) == 1:
-        return x, tuple(finals[0])
     return x, tuple(torch.cat(states) for states in zip(*finals, strict=True))
 
 
@@ -53,76 +50,131 @@ def _single(stack: Stack, index: int) -> Stack:
     return replace(stack, num_layers=1, input_size=stack.layer_input_size(index), dropout=0.0)
 
 
+class Course:
+    """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
+    tensors lie. One step has it at a time."""
+
+    def __init__(self, call: Call, kernel: Kernel, count: int) -> None:
+        stack, x = call.stack, call.input
+        geometry = Geometry(stack, kernel.shape, stack.input_size, x.shape[0], x.shape[1])
+        self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
+        self.work = Work([[(kernel.address, self.layer.jobs)]])
+        self.backward: dict[tuple[bool, int], Backward] = {}
+        self.fills: Fills | None = None
+        self.floats = 0
+        """Of the history: every step's states and kept values, of all groups."""
+        self._places: list[tuple[Any, str, int]] = []
+        saved = len(kernel.shape.plan.saved) if kernel.shape.plan else 0
+        for group in self.layer.groups:
+            each = geometry.hidden_panels * geometry.time * len(group.rows.rowmap) * geometry.width
+            for name, size in (group.state_sizes() | {"saved": each * saved}).items():
+                self._places.append((group, name, self.floats))
+                self.floats += -(-size // 16) * 16
+
+    def fill(self, call: Call, out: Tensor, finals: list[Tensor], history: Tensor) -> None:
+        """Tells the kernel where the tensors of this step lie."""
+        bases = [t.data_ptr() for t in (call.input, out, history, *call.state, *finals)]
+        bases.append(0 if call.reset is None else call.reset.data_ptr())
+        if self.fills is not None:
+            self.fills.write(bases)
+            return
+        self.fills, count = Fills(), call.stack.cell.states
+        outside = {"indices" if call.indexed else "x": 0, "out": 1}
+        outside |= {f"initial{k}": 3 + k for k in range(count)}
+        outside |= {f"final{k}": 3 + count + k for k in range(count)}
+        if call.reset is not None:
+            outside["reset"] = len(bases) - 1
+        for direction, groups in enumerate(self.layer.directions):
+            names, values = fields_of(
+                tensors_of(call, 0, direction, call.input, out, tuple(finals)), direction == 1
+            )
+            for group in groups:
+                group.block[names] = values
+                for name, base in outside.items():
+                    word = FIELDS[name]
+                    self.fills.add(group.block, word, base, int(group.block[word]) - bases[base])
+        for group, name, start in self._places:
+            self.fills.add(group.block, FIELDS[name], 2, 4 * start)
+        self.fills.write(bases)
+
+
+@dataclass(eq=False)
+class Scan:
+    """What a forward pass left for its backward."""
+
+    course: Course
+    input: Tensor
+    packed: list[Packed]
+    state: tuple[Tensor, ...]
+    reset: Tensor | None
+
+
 def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
     """One layer's output, last states, and what its backward needs."""
     stack, x = call.stack, call.input
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
-    indexed = not x.is_floating_point()
-    if not indexed and x.stride(-1) != 1:
+    if not call.indexed and x.stride(-1) != 1:
         x = x.contiguous()
+    state = tuple([s.contiguous() for s in call.state])
+    if x is not call.input or any([s is not t for s, t in zip(state, call.state, strict=True)]):
+        call = replace(call, input=x, state=state)
     batch, time = x.shape[:2]
     out = output_like(x, stack.output_size * stack.directions)
-    finals = [torch.empty(s.shape) for s in call.state]
-    lengths = None if call.lengths is None else call.lengths.numpy()
+    finals = [torch.empty(s.shape) for s in state]
+    reset = None if call.reset is None else call.reset.stride()
     with workers(cost(stack, stack.input_size, batch * time), batch * stack.hidden_size) as (pool, count):
-        key = (stack, batch, time, count, indexed, lengths is None, kernel.address, most_groups())
-        layer = take(key)
-        if layer is None:
-            geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
-            layer = Layer(geometry, count, True, indexed, lengths is not None)
-        scan = Scan(layer, [], x)
-        # Nobody else may have the layer, whose blocks the backward reads, before this pass is over.
-        weakref.finalize(scan, give, key, layer).atexit = False
-        if lengths is not None:
-            layer.shares(lengths)
-        # The outputs are held for this run only: what the node of autograd keeps must not lead back to it.
-        held, kept, parameters = [], scan.kept, stack.weights(call.parameters)[0]
-        for direction, groups in enumerate(layer.directions):
-            packed = packed_weights(call, kernel, parameters[direction], indexed)
-            tensors = tensors_of(call, 0, direction, x, out, tuple(finals))
-            names, values = fields_of(packed, tensors, direction == 1)
+        key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
+        key += (most_groups(),)
+        course = take(key) or Course(call, kernel, count)
+        parameters = stack.weights(call.parameters)[0]
+        own = [packed(stack, kernel.shape, p, call.indexed, pool, count) for p in parameters]
+        scan = Scan(course, x, own, state, call.reset)
+        # Nobody else may have the course, whose blocks the backward reads, before this pass is over.
+        weakref.finalize(scan, give, key, course).atexit = False
+        if call.lengths is not None:
+            course.layer.shares(call.lengths.numpy())
+        course.fill(call, out, finals, borrow(scan, course.floats))
+        for made, groups in zip(own, course.layer.directions, strict=True):
             for group in groups:
-                group.block[names] = values
-                kept.append(_history(scan, group))
-            held.append(tensors)
-            kept.append((packed, tensors[2], tensors[4]))
-        pool.run(Work(kernel.address, layer.jobs))
-        held.clear()
+                group.block[PACKED] = made.pointers
+        pool.run(course.work)
     return out, finals, scan
-
-
-def _history(scan: Scan, group: Group) -> Tensor:
-    """Memory for every step's states and kept values."""
-    geometry, plan = group.geometry, group.geometry.shape.plan
-    saved = len(plan.saved) if plan else 0
-    sizes = group.state_sizes()
-    each = geometry.hidden_panels * geometry.time * len(group.rows.rowmap) * geometry.width
-    sizes["saved"] = each * saved
-    total = sum(sizes.values())
-    kept = borrow(scan, total + 16)
-    at = kept.data_ptr()
-    for name, size in sizes.items():
-        group.set(**{name: at})
-        at += 4 * size
-    return kept
 
 
 class _Layered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         out, finals, ctx.scan = scan_forward(call)
-        ctx.call = replace(call, input=tensors[0].new_empty(0), parameters=(), state=())
+        # Not the call, whose tensors the graph would hold beside those that it saves.
+        ctx.rest = call.stack, call.lengths, call.reset, call.training
         ctx.save_for_backward(out, *tensors)
         return out, *finals
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         out, x, *rest = ctx.saved_tensors
-        count = ctx.call.stack.cell.states
-        call = replace(ctx.call, input=x, state=tuple(rest[:count]), parameters=tuple(rest[count:]))
+        stack, *others = ctx.rest
+        count = stack.cell.states
+        call = Call(stack, x, tuple(rest[count:]), tuple(rest[:count]), *others)
         if torch.is_grad_enabled():
             return None, *_again(call, grads)
-        return None, *gradients(call, ctx.scan, out, grads, ctx.needs_input_grad[1:])
+        return None, *_gradients(call, ctx.scan, out, grads, ctx.needs_input_grad[1])
+
+
+def _gradients(
+    call: Call, scan: Scan, out: Tensor, grads: tuple[Tensor, ...], dx: bool
+) -> list[Tensor | None]:
+    """The gradients of (input, states, parameters) of one layer, whose output was `out`."""
+    stack, course = call.stack, scan.course
+    batch, time = scan.input.shape[:2]
+    with workers(2 * cost(stack, stack.input_size, batch * time), batch * stack.hidden_size) as (
+        pool,
+        count,
+    ):
+        backward = course.backward.get((dx, count))
+        if backward is None:
+            backward = course.backward[dx, count] = Backward(stack, course.layer, call.indexed, dx, count)
+        return backward.run(stack.weights(call.parameters)[0], scan.input, out, grads, pool)
 
 
 def _again(call: Call, grads: tuple[Tensor, ...]) -> list[Tensor | None]:

@@ -1,0 +1,221 @@
+"""Copies between PyTorch's tensors and the kernels' panels as one kernel, transposing where it must.
+
+A task moves one matrix. `turn`: (rows, cols) -> [panel of rows][col][W], and `turn_back`; `cut`:
+(rows, cols) -> [panel of cols][row][W], and `join`. What lies past the last row or column is zero in
+panels and is not written in tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .cache import library
+from .emit import I64, PTR, Function, Module, Value
+from .machine import Machine
+from .pool import Jobs
+from .shape import copies, get, put
+
+TASK = ("kind", "matrix", "row", "rows", "cols", "panels", "panel", "line", "first", "second")
+"""Of the matrix: its address, the bytes between rows, its size; of the panels: their address, the bytes
+between panels and between lines; vectors that are added to every column (turn) or row (cut), or 0."""
+_HEAD = 2
+_POINTERS = ("matrix", "panels", "first", "second")
+
+TURN, CUT, TURN_BACK, JOIN = range(4)
+
+
+class Sizes(NamedTuple):
+    """A matrix's rows, columns and bytes between rows; the bytes between panels and between lines."""
+
+    rows: int
+    cols: int
+    row: int
+    panel: int
+    line: int
+
+
+class Tasks:
+    """Tasks of one call of the kernel, whose addresses are bases that only a call knows, and offsets.
+
+    bases: the number of each base, by name.
+    """
+
+    def __init__(self, bases: Mapping[str, int]) -> None:
+        self._words: list[int] = []
+        self._numbers = bases
+        self._addresses: list[tuple[int, int, int]] = []
+        self._where: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._words) // len(TASK)
+
+    def add(self, kind: int, sizes: Sizes, **at: tuple[str, int]) -> None:
+        """One more; at: the base's name and the offset in bytes of matrix, panels, first, second."""
+        start = _HEAD + len(self._words)
+        self._words += [kind, 0, sizes.row, sizes.rows, sizes.cols, 0, sizes.panel, sizes.line, 0, 0]
+        self._addresses += [(start + TASK.index(n), self._numbers[base], o) for n, (base, o) in at.items()]
+
+    def block(self, workers: int) -> np.ndarray:
+        """What the kernel is told, all but the addresses."""
+        return np.array([len(self), workers, *self._words], dtype=np.int64)
+
+    def fill(self, block: np.ndarray, bases: np.ndarray) -> None:
+        """Writes the addresses into a block."""
+        if self._where is None:
+            self._where = np.array(self._addresses, dtype=np.int64).reshape(-1, 3).T
+        words, numbers, offsets = self._where
+        block[words] = bases[numbers] + offsets
+
+
+def jobs(made: np.ndarray) -> Jobs:
+    """The kernel's jobs for a block, which must stay where it is."""
+    return [[(made.ctypes.data, rank)] for rank in range(int(made[1]))]
+
+
+@cache
+def kernel(machine: Machine) -> int:
+    """The address of arrange(block, rank)."""
+    made = library(lambda: _emit(machine), "arrange", ("arrange",), None)
+    _forever.append(made)
+    return made["arrange"]
+
+
+_forever: list[object] = []
+
+
+def _emit(machine: Machine) -> str:
+    module = Module(machine.width)
+    copies(module)
+    kinds: list[Callable[[Function, _Words], None]] = [_turn, _cut, _turn_back, _join]
+    for emit in kinds:
+        f = module.function(emit.__name__.lstrip("_"), [(PTR, "task"), (I64, "rank"), (I64, "workers")])
+        emit(f, _Words(f))
+        f.finish()
+    f = module.function("arrange", [(PTR, "block"), (I64, "rank")], public=True)
+    block, rank = f.arguments
+    workers = f.load(I64, f.at(block, 8), 8)
+    with f.loop(0, f.load(I64, block, 8)) as i:
+        words = f.at(block, i * (8 * len(TASK)) + 8 * _HEAD)
+        which = f.load(I64, words, 8)
+        for kind, emit in enumerate(kinds):
+            with f.when(f.compare("eq", which, kind)):
+                f.call("void", emit.__name__.lstrip("_"), [words, rank, workers])
+    f.finish()
+    return str(module)
+
+
+class _Words:
+    """A task's words as a kernel reads them."""
+
+    def __init__(self, f: Function) -> None:
+        task, self._rank, self._workers = f.arguments
+        for index, name in enumerate(TASK[1:], 1):
+            type = PTR if name in _POINTERS else I64
+            setattr(self, name, f.load(type, f.at(task, 8 * index), 8))
+
+    matrix: Value
+    row: Value
+    rows: Value
+    cols: Value
+    panels: Value
+    panel: Value
+    line: Value
+    first: Value
+    second: Value
+
+    def share(self, count: Value) -> tuple[Value, Value]:
+        """This worker's part of so many pieces."""
+        return count * self._rank // self._workers, count * (self._rank + 1) // self._workers
+
+
+def _turn(f: Function, t: _Words) -> None:
+    width = f.width
+    p0, p1 = t.share((t.rows + (width - 1)) // width)
+    with f.loop(p0, p1) as p:
+        left, target = t.rows - p * width, f.at(t.panels, p * t.panel)
+        added = _added(f, t, p, left)
+        source = f.at(t.matrix, p * width * t.row)
+        with f.loop(0, (t.cols + (width - 1)) // width) as k:
+            lanes = t.cols - k * width
+            square = []
+            for i in range(width):
+                there = f.choose(f.compare("sgt", left, i), lanes, f.int(0))
+                square.append(get(f, f.at(source, t.row * i + k * f.bytes), there))
+            for j, column in enumerate(_transposed(f, square)):
+                with f.when(f.compare("sgt", lanes, j)):
+                    f.store(_sum(f, column, added), f.at(target, (k * width + j) * t.line), f.bytes)
+
+
+def _turn_back(f: Function, t: _Words) -> None:
+    width = f.width
+    p0, p1 = t.share((t.rows + (width - 1)) // width)
+    with f.loop(p0, p1) as p:
+        left, source = t.rows - p * width, f.at(t.panels, p * t.panel)
+        target = f.at(t.matrix, p * width * t.row)
+        with f.loop(0, (t.cols + (width - 1)) // width) as k:
+            lanes = t.cols - k * width
+            square = []
+            for j in range(width):
+                there = f.choose(f.compare("sgt", lanes, j), f.int(width), f.int(0))
+                square.append(get(f, f.at(source, (k * width + j) * t.line), there))
+            for i, row in enumerate(_transposed(f, square)):
+                with f.when(f.compare("sgt", left, i)):
+                    put(f, row, f.at(target, t.row * i + k * f.bytes), lanes)
+
+
+def _cut(f: Function, t: _Words) -> None:
+    r0, r1 = t.share(t.rows)
+    with f.loop(0, (t.cols + (f.width - 1)) // f.width) as p:
+        lanes = t.cols - p * f.width
+        added = _added(f, t, p, lanes)
+        with f.loop(r0, r1) as r:
+            value = get(f, f.at(t.matrix, r * t.row + p * f.bytes), lanes)
+            f.store(_sum(f, value, added), f.at(t.panels, p * t.panel + r * t.line), f.bytes)
+
+
+def _join(f: Function, t: _Words) -> None:
+    r0, r1 = t.share(t.rows)
+    with f.loop(r0, r1) as r, f.loop(0, (t.cols + (f.width - 1)) // f.width) as p:
+        value = f.load(f.vector, f.at(t.panels, p * t.panel + r * t.line))
+        put(f, value, f.at(t.matrix, r * t.row + p * f.bytes), t.cols - p * f.width)
+
+
+def _added(f: Function, t: _Words, panel: Value, lanes: Value) -> Value:
+    """The place of one panel of the vectors' sum."""
+    total = f.variable(f.constant(0.0))
+    for vector in (t.first, t.second):
+        with f.when(f.compare("ne", vector, f.null())):
+            value = get(f, f.at(vector, panel * f.bytes), lanes)
+            f.set(total, _plus(f, f.get(f.vector, total), value))
+    return total
+
+
+def _sum(f: Function, value: Value, added: Value) -> Value:
+    return _plus(f, value, f.get(f.vector, added))
+
+
+def _plus(f: Function, a: Value, b: Value) -> Value:
+    return f.op(f.vector, f"fadd {f.vector} {a.name}, {b.name}")
+
+
+def _transposed(f: Function, square: list[Value]) -> list[Value]:
+    """W vectors of W lanes, turned: halves across the diagonal change places, then halves of halves."""
+    width, half = f.width, f.width // 2
+    while half:
+        low = [i if not i & half else width + i - half for i in range(width)]
+        high = [i + half if not i & half else width + i for i in range(width)]
+        for i in range(width):
+            if not i & half:
+                a, b = square[i], square[i + half]
+                square[i], square[i + half] = _pick(f, a, b, low), _pick(f, a, b, high)
+        half //= 2
+    return square
+
+
+def _pick(f: Function, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    mask = f"<{f.width} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
+    return f.op(f.vector, f"shufflevector {f.vector} {a.name}, {f.vector} {b.name}, {mask}")

@@ -1,0 +1,313 @@
+"""One direction of a layer in its backward pass: its kernels' blocks, and the parameters' gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..stack import Stack, Weights
+from . import arrange
+from .derived import BASE, Blocks, Derived, Memory
+from .layer import Layer
+from .pool import Jobs
+from .program import products_after
+from .shape import panels
+
+_SEGMENT = 168
+
+Phase = list[tuple[int, Jobs]]
+
+
+class Side:
+    """The blocks of the cell's own kernel, `scans`, one a group, and of what comes before and after it.
+
+    A parameter's gradient whose rows and columns fill panels is written where it stays; another is
+    summed in panels and copied.
+    """
+
+    def __init__(
+        self, stack: Stack, layer: Layer, direction: int, memory: Memory, indexed: bool, dx: bool
+    ) -> None:
+        self.stack, self.groups, self.geometry = stack, layer.directions[direction], layer.geometry
+        self.shape, self.width = self.geometry.shape, self.geometry.width
+        self._memory, self._varying, self._dx = memory, layer.lengths, dx
+        self._into, self._out_of = arrange.Tasks(BASE), arrange.Tasks(BASE)
+        self._features: list[Derived] = []
+        self._products: list[tuple[str, int, Derived]] = []
+        self._tensors: dict[str, tuple[tuple[int, ...], bool]] = {}
+        self._arrays: list[np.ndarray] = []
+        self._counts: list[np.ndarray] = []
+        hidden, graph, width = self.geometry.hidden_panels, self.shape.graph, self.width
+        columns = len(graph.r_only) + len(graph.merged) + len(graph.x_only)
+        self._lines = [self.geometry.time * len(g.rows.rowmap) | 1 for g in self.groups]
+        self._dg = [memory.take(columns * hidden * n * width) for n in self._lines]
+        self._dp = [
+            memory.take(self.geometry.out_panels * n * width) for n in self._lines if stack.proj_size
+        ]
+        self._dvectors = memory.take(len(self.groups) * hidden * self.shape.vectors * width)
+        # Where both biases are added to the same gates, they have the same gradient.
+        self._one_bias = not graph.r_only and not graph.x_only
+        self._scans = self._of_scan()
+        if self.shape.x_columns:
+            self._of_symbols() if indexed else self._of_features()
+        if self.shape.r_columns:
+            own = self._of_weights("hh", graph.r_gates, stack.output_size, not self._one_bias)
+            for block in own:
+                block.same("operand", "state0")
+                block.same("o_lines", "s_lines")
+        if stack.proj_size:
+            for block in self._of_weights("hr", (0,), stack.hidden_size, False):
+                block.same("operand", "raw")
+                block.same("o_lines", "s_lines")
+
+    def _of_scan(self) -> list[Derived]:
+        stack, geometry, shape, memory = self.stack, self.geometry, self.shape, self._memory
+        w_h = self._transposed("hh", shape.graph.r_gates, stack.output_size) if shape.r_columns else 0
+        w_q = self._transposed("hr", (0,), stack.hidden_size) if stack.proj_size else 0
+        made = []
+        for index, group in enumerate(self.groups):
+            rows, block = len(group.rows.rowmap), Derived(group)
+            each = 4 * geometry.hidden_panels * shape.vectors * self.width
+            block.place(
+                "rest", w_h=w_h, w_q=w_q, dg=self._dg[index], dvectors=self._dvectors + index * each
+            )
+            for k in range(shape.states):
+                size, row = geometry.state_panels(k) * rows * self.width, 4 * stack.state_size(k)
+                block.place("rest", **{f"dstate{k}": memory.take(size), f"dstart{k}": memory.take(size)})
+                block.place(f"dfinal{k}", **{f"dfinal{k}": 0})
+                block.place(f"dinitial{k}", **{f"dinitial{k}": 0})
+                block.set(**{f"dfinal_row{k}": row, f"dinitial_row{k}": row})
+            if stack.proj_size:
+                dh = memory.take(geometry.hidden_panels * rows * self.width)
+                block.place("rest", dh=dh, dp=self._dp[index])
+            block.set(g_lines=self._lines[index], together=8 if rows <= shape.cut(1).largest else 2)
+            made.append(block)
+        return made
+
+    def _transposed(self, name: str, gates: Sequence[int], size: int) -> int:
+        """Where (gates * rows, size) will be as [panel of size][gate and row][W]."""
+        rows = self._rows(name)
+        vector, lines = 4 * self.width, len(gates) * rows
+        start = self._memory.take(panels(size, self.width) * lines * self.width)
+        for index, gate in enumerate(gates):
+            self._into.add(
+                arrange.CUT,
+                arrange.Sizes(rows, size, row=4 * size, panel=lines * vector, line=vector),
+                matrix=(name, 4 * gate * rows * size),
+                panels=("rest", start + index * rows * vector),
+            )
+        return start
+
+    def _rows(self, name: str) -> int:
+        return self.stack.proj_size if name == "hr" else self.stack.hidden_size
+
+    def _of_features(self) -> None:
+        geometry, gates = self.geometry, self.shape.graph.x_gates
+        weights = self._of_weights("ih", gates, geometry.input_size, True)
+        for group, lines, block in zip(self.groups, self._lines, weights, strict=True):
+            features = Derived(group)
+            at = self._memory.take(geometry.in_panels * lines * self.width)
+            for one in (features, block):
+                one.place("rest", operand=at)
+                one.set(o_lines=lines)
+            self._features.append(features)
+        if not self._dx:
+            return
+        w_i = self._transposed("ih", gates, geometry.input_size)
+        for block in self._over_groups("inputs", len(self.shape.graph.r_only), "dg"):
+            block.place("rest", operand=w_i)
+            block.set(groups=len(gates), panel_step=2)
+            block.set(o_panels=geometry.in_panels, result_size=geometry.input_size)
+
+    def _of_symbols(self) -> None:
+        symbols, gates, hidden = self.geometry.input_size, self.shape.graph.x_gates, self.stack.hidden_size
+        line, count = 4 * self.width, self.geometry.hidden_panels
+        start = self._memory.take_zeros(len(gates) * count * symbols * self.width)
+        blocks = self._over_groups("symbols", len(self.shape.graph.r_only), "dg")
+        for block in blocks:
+            block.place("zeros", result=start)
+            block.set(a_panels=len(gates) * count)
+        self._panels_of("ih", gates, hidden % self.width == 0, blocks)
+        for index, gate in enumerate(gates):
+            self._out_of.add(
+                arrange.TURN_BACK,
+                arrange.Sizes(hidden, symbols, row=4 * symbols, panel=symbols * line, line=line),
+                matrix=("d_ih", 4 * gate * hidden * symbols),
+                panels=("zeros", start + index * count * symbols * line),
+            )
+        self._tensor("d_ih", gates, symbols, False)
+
+    def _of_weights(self, name: str, gates: Sequence[int], size: int, bias: bool) -> list[Derived]:
+        """The products that make the gradient (gates * rows, size) of a weight, and of its bias."""
+        column = len(self.shape.graph.r_only) if name == "ih" else 0
+        blocks = self._over_groups("weights", column, "dp" if name == "hr" else "dg")
+        rows, count = self._rows(name), panels(self._rows(name), self.width)
+        wide = 4 * panels(size, self.width) * self.width
+        direct = rows % self.width == 0 and size % self.width == 0
+        start = 0 if direct else self._memory.take_zeros(len(gates) * count * self.width * wide // 4)
+        for block in blocks:
+            block.place(f"d_{name}" if direct else "zeros", result=start)
+            block.set(a_panels=len(gates) * count, o_panels=panels(size, self.width), result_row=wide)
+        self._panels_of(name, gates, direct, blocks, bias)
+        self._tensor(f"d_{name}", gates, size, direct)
+        for index, gate in enumerate(gates if not direct else ()):
+            self._out_of.add(
+                arrange.JOIN,
+                arrange.Sizes(rows, size, row=4 * size, panel=4 * self.width, line=wide),
+                matrix=(f"d_{name}", 4 * gate * rows * size),
+                panels=("zeros", start + index * count * self.width * wide),
+            )
+        return blocks
+
+    def _panels_of(
+        self, name: str, gates: Sequence[int], direct: bool, blocks: list[Derived], bias: bool = True
+    ) -> None:
+        """Which rows of the result the panels of dg are, and the bias's gradient."""
+        rows, width = self._rows(name), self.width
+        count = panels(rows, width)
+        first = [
+            (gate if direct else index) * (rows if direct else count * width)
+            for index, gate in enumerate(gates)
+        ]
+        places = np.array([f + p * width for f in first for p in range(count)], dtype=np.int64)
+        self._arrays.append(places)
+        bias = bias and self.stack.bias and name != "hr"
+        start = 0 if direct or not bias else self._memory.take_zeros(len(gates) * count * width)
+        for block in blocks:
+            block.set(places=places.ctypes.data, sums=0)
+            if bias:
+                block.place(f"d_b_{name}" if direct else "zeros", sums=start)
+        if not bias:
+            return
+        self._tensor(f"d_b_{name}", gates, 0, direct)
+        for index, gate in enumerate(gates if not direct else ()):
+            self._out_of.add(
+                arrange.JOIN,
+                arrange.Sizes(1, rows, row=0, panel=4 * width, line=0),
+                matrix=(f"d_b_{name}", 4 * gate * rows),
+                panels=("zeros", start + 4 * index * count * width),
+            )
+
+    def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
+        """A block a group for a product with the columns of dg from `column` on, or with dp."""
+        made = []
+        for index, (group, lines) in enumerate(zip(self.groups, self._lines, strict=True)):
+            block, at = Derived(group), (self._dp if name == "dp" else self._dg)[index]
+            block.place("rest", a=at + 4 * column * self.geometry.hidden_panels * lines * self.width)
+            block.set(g_lines=lines, **self._segments(index))
+            self._products.append((kernel, index, block))
+            made.append(block)
+        return made
+
+    def _segments(self, index: int) -> dict[str, int]:
+        """The rows of dg that hold something, in pieces that stay in the cache."""
+        group = self.groups[index]
+        rows, time = len(group.rows.rowmap), self.geometry.time
+        if group.rows.full:
+            total = rows * time
+            counts = np.full(-(-total // _SEGMENT), _SEGMENT, dtype=np.int64)
+            if total % _SEGMENT:
+                counts[-1] = total % _SEGMENT
+            step, together = _SEGMENT, 1
+        else:
+            counts, step, together = group.rows.active[:time].copy(), rows, max(1, _SEGMENT // max(rows, 1))
+        self._counts.append(counts)
+        segment = step * 4 * self.width
+        return {
+            "segments": len(counts),
+            "counts": counts.ctypes.data,
+            "segment": segment,
+            "together": together,
+        }
+
+    def _tensor(self, name: str, gates: Sequence[int], size: int, direct: bool) -> None:
+        """A gradient's shape, (every gate's rows, size), and whether it must begin as zeros."""
+        every = 1 if name == "d_hr" else self.stack.cell.gates
+        rows = every * self._rows(name.removeprefix("d_"))
+        self._tensors[name] = ((rows, size) if size else (rows,), direct or len(gates) < every)
+
+    # A call
+
+    def results(self) -> dict[str, Tensor]:
+        """The tensors that the gradients go into."""
+        return {
+            n: (torch.zeros if zero else torch.empty)(shape) for n, (shape, zero) in self._tensors.items()
+        }
+
+    def close(self, count: int, scan_workers: int) -> tuple[Phase, Phase, Phase]:
+        """What `count` workers do before the scan, after it, and last of all."""
+        after, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
+        for block in self._scans:
+            block.set(workers=scan_workers)
+        for block in [*self._features, *(b for _, _, b in self._products)]:
+            block.set(workers=count)
+        self._blocks = Blocks([*self._scans, *self._features, *(b for _, _, b in self._products)])
+        self.scans = [self._blocks.address(b) for b in self._scans]
+
+        def jobs(block: Derived) -> Jobs:
+            return [[(self._blocks.address(block), worker)] for worker in range(count)]
+
+        self._before, self._last = self._into.block(count), self._out_of.block(count)
+        first: Phase = [(address, arrange.jobs(self._before))] if len(self._into) else []
+        first += [(after["features"], jobs(b)) for b in self._features]
+        products = [(after[kernel], jobs(block)) for kernel, _, block in self._products]
+        return first, products, [(address, arrange.jobs(self._last))] if len(self._out_of) else []
+
+    def begin(self, bases: np.ndarray) -> None:
+        """Writes the blocks for a call."""
+        if self._varying:
+            self._counts.clear()
+            for _, index, block in self._products:
+                block.set(**self._segments(index))
+            self._blocks.settle()
+        self._blocks.begin(bases)
+        if len(self._into):
+            self._into.fill(self._before, bases)
+        if len(self._out_of):
+            self._out_of.fill(self._last, bases)
+
+    def of_output(self, names: list[int], values: list[int]) -> None:
+        """Where the output and its gradient lie, after `begin`."""
+        for block in self._scans:
+            self._blocks.write(block, names, values)
+
+    def of_result(self, names: list[int], values: list[int]) -> None:
+        """Where the gradient of the input goes, after `begin`."""
+        for kernel, _, block in self._products:
+            if kernel == "inputs":
+                self._blocks.write(block, names, values)
+
+    def parameters(self, made: dict[str, Tensor], weights: Weights, rest: Tensor) -> list[Tensor]:
+        """The gradients in the parameters' order."""
+        stack = self.stack
+        gates, hidden, own = stack.cell.gates, stack.hidden_size, len(weights.vectors)
+        dense, none = stack.cell.recurrent == "dense", torch.zeros
+        vectors = self._vectors(rest) if self.shape.vectors else torch.empty(0)
+        found = [made["d_ih"] if "d_ih" in made else none(weights.ih.shape)]
+        if weights.hh is not None and dense:
+            found.append(made["d_hh"] if "d_hh" in made else none(weights.hh.shape))
+        elif weights.hh is not None:
+            found.append(vectors[own : own + gates].reshape(-1))
+        if weights.b_ih is not None:
+            found.append(made["d_b_ih"] if "d_b_ih" in made else none(gates * hidden))
+        if weights.b_hh is not None and dense:
+            if self._one_bias and self.shape.r_columns:
+                found.append(found[-1].clone())
+            else:
+                found.append(made["d_b_hh"] if "d_b_hh" in made else none(gates * hidden))
+        elif weights.b_hh is not None:
+            found.append(vectors[own + gates :].reshape(-1))
+        if weights.hr is not None:
+            found.append(made["d_hr"])
+        return [*found, *(vectors[j].clone() for j in range(own))]
+
+    def _vectors(self, rest: Tensor) -> Tensor:
+        """The gradients of the vectors of one weight a unit (vector, hidden), summed over the groups."""
+        count, units = self.shape.vectors, self.geometry.hidden_panels * self.width
+        first = self._dvectors // 4
+        parts = rest[first : first + len(self.groups) * units * count]
+        whole = parts.view(len(self.groups), self.geometry.hidden_panels, count, self.width).sum(0)
+        return whole.transpose(0, 1).reshape(count, units)[:, : self.stack.hidden_size]

@@ -1,0 +1,89 @@
+"""The copies between tensors and panels, against torch's own reshaping, and phases of work."""
+
+import ctypes
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import pad
+
+from unrolled.scan.cpu import arrange
+from unrolled.scan.cpu.machine import machine
+from unrolled.scan.cpu.pool import Work, workers
+
+SIZES = [(1, 1), (5, 3), (16, 16), (17, 33), (8, 65), (31, 7), (64, 48)]
+
+
+def moved(kind, matrix, panels, sizes, vectors=(), count=2):
+    tasks = arrange.Tasks({"matrix": 0, "panels": 1, "first": 2, "second": 3})
+    names = ["matrix", "panels", *["first", "second"][: len(vectors)]]
+    tasks.add(kind, sizes, **{name: (name, 0) for name in names})
+    with workers(1e6, 1 << 20) as (pool, granted):
+        block = tasks.block(min(count, granted))
+        bases = [t.data_ptr() for t in (matrix, panels, *vectors)]
+        tasks.fill(block, np.array(bases + [0] * (4 - len(bases))))
+        Work([[(arrange.kernel(machine()), arrange.jobs(block))]]).alone() if count == 1 else pool.run(
+            Work([[(arrange.kernel(machine()), arrange.jobs(block))]])
+        )
+
+
+def nan(*shape):
+    return torch.full(shape, float("nan"))
+
+
+def fitted(matrix, width):
+    """The matrix with zeros below, up to whole panels of rows."""
+    return pad(matrix, (0, 0, 0, -len(matrix) % width))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("rows", "cols"), SIZES)
+def test_turning(rows, cols, count):
+    width = machine().width
+    matrix, first, second = torch.randn(rows, cols), torch.randn(rows), torch.randn(rows)
+    sizes = arrange.Sizes(rows, cols, row=4 * cols, panel=4 * cols * width, line=4 * width)
+    panels = nan(-(-rows // width), cols, width)
+    moved(arrange.TURN, matrix, panels, sizes, count=count)
+    wanted = fitted(matrix, width).unflatten(0, (-1, width)).transpose(1, 2)
+    assert torch.equal(panels, wanted)
+    back = nan(rows, cols)
+    moved(arrange.TURN_BACK, back, panels, sizes, count=count)
+    assert torch.equal(back, matrix)
+    moved(arrange.TURN, matrix, panels, sizes, (first, second), count)
+    added = fitted((first + second)[:, None], width).unflatten(0, (-1, width)).transpose(1, 2)
+    torch.testing.assert_close(panels, wanted + added)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("rows", "cols"), SIZES)
+def test_cutting(rows, cols, count):
+    width = machine().width
+    matrix, vector = torch.randn(rows, cols), torch.randn(cols)
+    sizes = arrange.Sizes(rows, cols, row=4 * cols, panel=4 * rows * width, line=4 * width)
+    panels = nan(-(-cols // width), rows, width)
+    moved(arrange.CUT, matrix, panels, sizes, count=count)
+    wanted = fitted(matrix.T, width).T.unflatten(1, (-1, width)).transpose(0, 1)
+    assert torch.equal(panels, wanted)
+    back = nan(rows, cols)
+    moved(arrange.JOIN, back, panels, sizes, count=count)
+    assert torch.equal(back, matrix)
+    moved(arrange.CUT, matrix, panels, sizes, (vector,), count)
+    torch.testing.assert_close(
+        panels, fitted((matrix + vector).T, width).T.unflatten(1, (-1, width)).transpose(0, 1)
+    )
+
+
+def test_a_phase_begins_when_the_one_before_has_ended():
+    order = []
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    calls = [function(lambda _, rank, phase=phase: order.append((phase, rank))) for phase in range(3)]
+    addresses = [ctypes.cast(call, ctypes.c_void_p).value for call in calls]
+    with workers(1e6, 1 << 20) as (pool, granted):
+        # The first worker has all the work of the second phase.
+        jobs = [[(1, rank)] for rank in range(granted)]
+        uneven = [[(1, 0)] * 5, *([] for _ in range(granted - 1))]
+        work = Work([[(addresses[0], jobs)], [(addresses[1], uneven)], [(addresses[2], jobs)]])
+        for _ in range(20):
+            order.clear()
+            pool.run(work)
+            assert [phase for phase, _ in order] == [0] * granted + [1] * 5 + [2] * granted
