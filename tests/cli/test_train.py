@@ -53,6 +53,7 @@ def test_the_shared_options_reach_the_run(train, tmp_path, command):
         "input_dropout": 0.2,
         "word_dropout": 0.3,
         "recurrent_dropout": 0.0,
+        "zoneout": 0.05,
         "bfloat16": True,
         "learning_rate": 0.5,
         "validations": 2,

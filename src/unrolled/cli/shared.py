@@ -56,6 +56,10 @@ class Shared:
     recurrent_dropout: Annotated[
         float | None, Option(help="Of weights of the recurrence (DropConnect).")
     ] = None
+    zoneout: Annotated[
+        float | None, Option(help="How likely a unit keeps its state of the step before.")
+    ] = None
+    cell_zoneout: Annotated[float | None, Option(help="The same for c of an LSTM.")] = None
     bfloat16: Annotated[
         bool, Option("--bfloat16", help="Train the layers under bfloat16 autocast; for a GPU.")
     ] = False
@@ -101,6 +105,8 @@ class Shared:
             input_dropout=self.input_dropout,
             word_dropout=self.word_dropout,
             recurrent_dropout=self.recurrent_dropout,
+            zoneout=self.zoneout,
+            cell_zoneout=self.cell_zoneout,
             bfloat16=self.bfloat16,
             batch=self.batch,
         )

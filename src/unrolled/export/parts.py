@@ -50,7 +50,7 @@ def layers(graph: Graph, layer: Scanned, x: str, state: list[str], of: Rows) -> 
     apart = [stacks.parted(graph, s, stack.num_layers) for s in state]
     width, finals = stack.input_size, []
     for k in range(stack.num_layers):
-        one, parameters = layer._layer(k)
+        one, parameters = layer._layer(k, training=False)
         y, last = stacks.write(graph, one, parameters, x, [parts[k] for parts in apart], of)
         finals.append(last)
         wide = stack.output_size * stack.directions

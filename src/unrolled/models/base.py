@@ -13,7 +13,7 @@ from ..cells import CELLS, Cell
 from ..errors import Error
 from ..layers import Recurrent
 from ..text import Batch, Vocabulary
-from . import folder
+from . import folder, zoneout
 from .deep import DEFAULTS, DeepRecurrent, Dropout, Extras, checked
 from .inputs import kinds_of, looked_up
 
@@ -61,6 +61,7 @@ class Model(nn.Module):
                 f"{name}: word_dropout and input_dropout are of the embedding; "
                 f"give an embedding_size, or leave them out"
             )
+        zoneout.check(name, CELLS[cell], options["zoneout"], options["cell_zoneout"], options["proj_size"])
         super().__init__()
         self.kinds = kinds
         self.vocabulary = vocabulary
@@ -196,7 +197,7 @@ def _layers(
     bidirectional: bool,
     extras: dict[str, Any],
 ) -> Recurrent:
-    between = ("residual", "layer_norm", "recurrent_dropout", "variational")
+    between = ("residual", "layer_norm", "recurrent_dropout", "variational", "zoneout", "cell_zoneout")
     if any(extras[name] for name in between):
         return DeepRecurrent(cell, width, hidden_size, num_layers, dropout, bidirectional, extras)
     return Recurrent(

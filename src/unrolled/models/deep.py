@@ -14,6 +14,7 @@ from ..errors import Error
 from ..layers import Recurrent
 from ..scan import Stack, scan
 from ..text import Batch
+from . import zoneout
 
 
 class Extras(TypedDict, total=False):
@@ -30,6 +31,8 @@ class Extras(TypedDict, total=False):
     word_dropout: the probability that a symbol's whole embedding is left out.
     recurrent_dropout: the probability that a weight of weight_hh is left out for a whole batch
         (DropConnect, Merity et al. 2017).
+    zoneout: the probability that a unit's h stays what it was a step before; cell_zoneout: that its c does,
+        in cells that have one (Krueger et al. 2016); described in models.zoneout.
     bfloat16: in training the layers run under bfloat16 autocast; the head and the loss do not. Where the
         layers compute in float32 all the same, as on a CPU, it gains nothing.
     """
@@ -43,6 +46,8 @@ class Extras(TypedDict, total=False):
     input_dropout: float
     word_dropout: float
     recurrent_dropout: float
+    zoneout: float
+    cell_zoneout: float
     bfloat16: bool
 
 
@@ -56,6 +61,8 @@ DEFAULTS: dict[str, Any] = {
     "input_dropout": 0.0,
     "word_dropout": 0.0,
     "recurrent_dropout": 0.0,
+    "zoneout": 0.0,
+    "cell_zoneout": 0.0,
     "bfloat16": False,
 }
 
@@ -125,6 +132,7 @@ class DeepRecurrent(Recurrent):
         )
         self.residual = extras["residual"]
         self.recurrent_dropout = extras["recurrent_dropout"]
+        self.zoneout = extras["zoneout"], extras["cell_zoneout"]
         self.between = Dropout(dropout, extras["variational"])
         width = self.stack.output_size * self.stack.directions
         norms = num_layers if extras["layer_norm"] else 0
@@ -151,9 +159,11 @@ class DeepRecurrent(Recurrent):
         before = None if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
         after: list[tuple[Tensor, ...]] = []
         for k in range(stack.num_layers):
-            one, parameters = self._layer(k)
+            one, parameters = self._layer(k, self.training)
             slots = slice(k * stack.directions, (k + 1) * stack.directions)
             begin = None if before is None else tuple(s[slots] for s in before)
+            if one.cell.states > stack.cell.states:
+                begin = zoneout.begin(one, begin, x.shape[0], parameters[0])
             y, state = scan(
                 one,
                 x,
@@ -163,7 +173,7 @@ class DeepRecurrent(Recurrent):
                 reset=reset,
                 batch_first=True,
             )
-            after.append((state,) if isinstance(state, Tensor) else state)
+            after.append((state,) if isinstance(state, Tensor) else state[: stack.cell.states])
             if self.residual and x.shape == y.shape:
                 y = x + y
             if len(self.norms):
@@ -181,11 +191,14 @@ class DeepRecurrent(Recurrent):
         output, state = self(x_t[:, None], state)
         return output[:, 0], state
 
-    def _layer(self, k: int) -> tuple[Stack, list[Tensor]]:
-        """Layer k alone: its stack, and its parameters, in training without the weights dropped."""
-        stack = self.stack
+    def _layer(self, k: int, training: bool) -> tuple[Stack, list[Tensor]]:
+        """Layer k alone: its stack, with zoneout if it has any, and its parameters, in training without
+        the weights dropped."""
+        stack, cell = self.stack, self.stack.cell
+        if any(self.zoneout):
+            cell = (zoneout.drawn if training else zoneout.expected)(cell, *self.zoneout)
         one = Stack(
-            stack.cell,
+            cell,
             stack.layer_input_size(k),
             stack.hidden_size,
             bias=stack.bias,
@@ -194,7 +207,7 @@ class DeepRecurrent(Recurrent):
         )
         names = [n for n in stack.shapes if n.removesuffix("_reverse").endswith(f"_l{k}")]
         parameters = [getattr(self, name) for name in names]
-        if self.training and self.recurrent_dropout:
+        if training and self.recurrent_dropout:
             parameters = [
                 functional.dropout(p, self.recurrent_dropout) if n.startswith("weight_hh") else p
                 for n, p in zip(names, parameters, strict=True)

@@ -101,7 +101,8 @@ def _gates(cell: Cell, run: Callable[[], tuple[Tensor, ...]]) -> dict[str, Tenso
 @contextmanager
 def _locals(function: Callable[..., Any]) -> Iterator[dict[str, Any]]:
     """Fills the dict with the function's local variables whenever it returns within the block."""
-    code, found = getattr(function, "__code__", None), {}
+    # The equations of a cell with zoneout are those of the cell that it is made of.
+    code, found = getattr(inspect.unwrap(function), "__code__", None), {}
     before = sys.getprofile()
 
     def profile(frame: FrameType, event: str, argument: object) -> None:

@@ -49,6 +49,8 @@ class ModelOptions:
     input_dropout: float = 0.0
     word_dropout: float = 0.0
     recurrent_dropout: float = 0.0
+    zoneout: float = 0.0
+    cell_zoneout: float = 0.0
     bfloat16: bool = False
     batch: int = 32
     seed: int = 0
