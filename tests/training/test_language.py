@@ -10,7 +10,7 @@ import torch
 
 import unrolled as ur
 from unrolled.models import LanguageModel
-from unrolled.training import Options, Plan, nats_per_symbol, train_language
+from unrolled.training import Options, Plan, nats_per_symbol, streams, train_language
 from unrolled.training.streams import Streams
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
@@ -72,7 +72,7 @@ def test_streams_read_every_window_once_a_pass_with_its_next_symbols():
     assert (rows[:, 1:] == rows[:, :-1] + 1).all()
 
 
-def test_the_score_is_that_of_one_reading_from_beginning_to_end():
+def test_the_score_is_that_of_one_reading_from_beginning_to_end(monkeypatch):
     torch.manual_seed(0)
     vocabulary = ur.Vocabulary("abcdefgh")
     model = LanguageModel(vocabulary, hidden_size=12, embedding_size=4)
@@ -82,6 +82,12 @@ def test_the_score_is_that_of_one_reading_from_beginning_to_end():
     assert nats_per_symbol(model, text, pieces=1) == pytest.approx(wanted, rel=1e-6)
     assert nats_per_symbol(model, text, pieces=7, chunk=100) == pytest.approx(wanted, rel=1e-6)
     assert nats_per_symbol(model, text, pieces=1, chunk=100) == pytest.approx(wanted, rel=1e-6)
+    # A large vocabulary's logits are held a few steps at a time.
+    most = []
+    model.head.register_forward_hook(lambda head, read, logits: most.append(logits.numel()))
+    monkeypatch.setattr(streams, "LOGITS", 7 * 8 * 5)
+    assert nats_per_symbol(model, text, pieces=7, chunk=100) == pytest.approx(wanted, rel=1e-6)
+    assert max(most) == 7 * 8 * 5
     assert model.training
 
 

@@ -10,7 +10,11 @@ from torch.nn.functional import cross_entropy
 
 from ..errors import Error
 from ..models import LanguageModel
+from ..text import Batch
 from .parallel import Group
+
+LOGITS = 1 << 22
+"""Logits that are held at a time while a text is judged, however large the vocabulary."""
 
 
 class Streams:
@@ -127,14 +131,16 @@ def symbol_nats(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int
     starts = torch.arange(pieces)[:, None] * length
     state, nats = None, torch.zeros(total, dtype=torch.float64)
     if pieces > 1:
-        _, state = model(text[starts[1:] + torch.arange(-chunk, 0)].to(device, torch.int64))
-        state = _with_beginning(state)
-    for steps in torch.arange(length).split(chunk):
+        before = text[starts[1:] + torch.arange(-chunk, 0)].to(device, torch.int64)
+        state = _with_beginning(model.hidden(Batch(before, None, model.vocabulary))[1])
+    most = max(1, LOGITS // (pieces * len(model.vocabulary)))
+    for steps in torch.arange(length).split(min(chunk, most)):
         places = starts + steps
         inputs = text[places.clamp(max=total - 1)].to(device, torch.int64)
         targets = text[(places + 1).clamp(max=total)].to(device, torch.int64)
         logits, state = model(inputs, state)
-        losses = cross_entropy(logits.transpose(1, 2).float(), targets, reduction="none")
+        flat = logits.flatten(0, 1).float()
+        losses = cross_entropy(flat, targets.flatten(), reduction="none").view_as(targets)
         inside = places < total
         nats[places[inside]] = losses.double().cpu()[inside]
     model.train(training)
