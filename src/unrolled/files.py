@@ -1,15 +1,25 @@
-"""Files written beside their place and renamed into it, so that a failure leaves what was there."""
+"""Files written beside their place and renamed into it, so that a failure leaves what was there.
+
+What a killed process leaves beside is removed by `sweep`. Nobody can ask it, so each file is locked while
+it is written: the system takes the lock away with the process.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import Error
+
+if os.name == "posix":
+    import fcntl
+
+PREFIX, SUFFIX = ".unrolled-", ".partial"
+"""How the name of a file that is not in its place yet begins and ends."""
 
 
 @contextmanager
@@ -26,18 +36,17 @@ def _explained(place: Path) -> Iterator[None]:
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes the files into the folder (made if it is missing): all of them to the disk first, then
     each renamed into its place. Raises Error, with the old files whole, when they do not fit."""
-    with _explained(folder):
+    with _explained(folder), ExitStack() as held:
         folder.mkdir(parents=True, exist_ok=True)
-        written: list[tuple[str, Path]] = []
-        try:
-            for name, content in files.items():
-                written.append((_beside(folder, content), folder / name))
-            for temporary, place in written:
-                Path(temporary).replace(place)
-            _sync(folder)
-        finally:
-            for temporary, _ in written:
-                Path(temporary).unlink(missing_ok=True)
+        written: list[tuple[Path, Path]] = []
+        for name, content in files.items():
+            temporary = held.enter_context(_beside(folder))
+            with _filling(temporary) as file:
+                file.write(content)
+            written.append((temporary, folder / name))
+        for temporary, place in written:
+            temporary.replace(place)
+        _sync(folder)
 
 
 @contextmanager
@@ -46,44 +55,73 @@ def writing(place: Path) -> Iterator[BinaryIO]:
     the block ends. Raises Error, with the old file whole, when it does not fit or the block fails."""
     with _explained(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _new_beside(place.parent) as (file, name):
-            yield file
-        try:
-            Path(name).replace(place)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with _beside(place.parent) as temporary:
+            with _filling(temporary) as file:
+                yield file
+            temporary.replace(place)
         _sync(place.parent)
 
 
 def check_writable(folder: Path) -> None:
-    """Raises Error if files cannot be made in the folder; makes the folder if it is missing."""
+    """Raises Error if files cannot be made in the folder; makes the folder if it is missing, and removes
+    what killed processes left in it."""
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        Path(_beside(folder, b" ")).unlink()
+        with _beside(folder) as temporary, _filling(temporary) as file:
+            file.write(b" ")
+    sweep(folder)
 
 
-def _beside(folder: Path, content: bytes) -> str:
-    with _new_beside(folder) as (file, name):
-        file.write(content)
-    return name
+def sweep(folder: Path) -> None:
+    """Removes the files in the folder whose writer was killed; those that are still written stay, and all
+    of them where the system has no locks (on Windows, and on some disks of other machines)."""
+    if os.name != "posix":
+        return
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        # Locked by its writer, in its place by now, or of another user: none of these is left over.
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 @contextmanager
-def _new_beside(folder: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """A new file in the folder to write to, on the disk when the block ends, gone if it fails."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".partial")
+def _beside(folder: Path) -> Iterator[Path]:
+    """A new file in the folder, which no sweep takes until the block ends; then it is gone, if it was not
+    renamed."""
+    handle, temporary = _locked(folder)
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file, name
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes a file for its owner alone; a model is for whom the umask lets read it.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _locked(folder: Path) -> tuple[int | None, Path]:
+    """A new file, and what its lock ends with when it is closed."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=PREFIX, suffix=SUFFIX)
+        if os.name != "posix":
+            os.close(handle)  # an open file could not be renamed there
+            return None, Path(name)
+        with suppress(OSError):  # a disk without locks, where nothing is swept
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if Path(name).exists():
+            return handle, Path(name)
+        os.close(handle)  # swept away before it was locked
+
+
+@contextmanager
+def _filling(path: Path) -> Iterator[BinaryIO]:
+    """The file to write to, on the disk when the block ends."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    # mkstemp makes a file for its owner alone; a model is for whom the umask lets read it.
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
 
 
 def _sync(folder: Path) -> None:
