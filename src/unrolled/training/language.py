@@ -134,13 +134,21 @@ def numbers(
     """The numbers (symbols,) of what is trained on, and of what is judged by, in a small integer type: the
     text and the other one, or the text's beginning and end.
 
-    Of an index they are mapped, not in memory.
+    Of an index they are mapped, not in memory. Raises Error if the other text has a symbol that the
+    vocabulary lacks.
     """
     mapped = isinstance(text, Index)
     # Cut after it is read: the characters at a cut through a word or a letter's marks are other symbols.
     whole = torch.from_numpy(text.numbers) if mapped else compact(vocabulary.encode(text), len(vocabulary))
     if validation is not None:
-        return whole, compact(vocabulary.encode(validation), len(vocabulary))
+        try:
+            other = vocabulary.encode(validation)
+        except Error as error:
+            problem = str(error).rpartition(";")[0]
+            raise Error(
+                f"validation: {problem}; leave it out, or let rare symbols be read as unknown (least 2)"
+            ) from error
+        return whole, compact(other, len(vocabulary))
     kept = max(2, round(len(whole) * options.validation))
     kept = min(kept, LARGEST_VALIDATION) if mapped else kept
     return whole[:-kept], whole[-kept:]

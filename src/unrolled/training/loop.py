@@ -246,14 +246,7 @@ class _Run:
         """Goes back to the newest whole checkpoint; raises Error if it is of another run."""
         read = checkpoint.read(self.folder) if self.group.leads else None
         tensors, data, problem = self.group.share(read)
-        for name, value in data["settings"].items():
-            if self.settings.get(name) != value and name == "data":
-                raise Error(f"{self.folder}: the run to resume was on other data; give the same files")
-            if self.settings.get(name) != value:
-                raise Error(
-                    f"{self.folder}: the run to resume had {name} {value}, and this call has "
-                    f"{self.settings.get(name)}; resume with the same data and settings"
-                )
+        self._check_same(data["settings"])
         self.counts = _Counts(**data["counts"])
         if problem is not None:
             if self.group.leads:
@@ -271,6 +264,20 @@ class _Run:
         torch.set_rng_state(own["random"])
         if "random_cuda" in own:
             torch.cuda.set_rng_state(own["random_cuda"], self.task.model.device)
+
+    def _check_same(self, settings: dict[str, Any]) -> None:
+        """Raises Error if the run to resume had other settings or data."""
+        # The task first, which has settings of its own, and the data last, which some settings part.
+        last = {"task": -1, "data": 1}
+        for name in sorted(settings, key=lambda name: last.get(name, 0)):
+            value, now = settings[name], self.settings.get(name)
+            if now != value and name == "data":
+                raise Error(f"{self.folder}: the run to resume was on other data; give the same files")
+            if now != value:
+                raise Error(
+                    f"{self.folder}: the run to resume had {name} {value}, and this call has {now}; "
+                    f"resume with the same data and settings"
+                )
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
