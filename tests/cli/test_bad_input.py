@@ -2,12 +2,10 @@
 
 import gzip
 import struct
-import sys
 
 import pytest
 
 import unrolled as ur
-from unrolled.cli import main
 
 ROW = struct.pack("<2f", 1, 2)
 VECTORS = {
@@ -39,28 +37,6 @@ TABLES = {
     "a column twice": ("text,text,label\na,b,c\n", "t.csv has more than one column 'text'"),
     "an uneven row": ("text,label\na,b\na\n", "t.csv, line 3: 1 columns; wanted 2"),
 }
-
-
-@pytest.fixture
-def refused(monkeypatch, capsys, tmp_path):
-    """Runs a command that must be refused in one sentence and leave the folder as it was; the sentence."""
-    (tmp_path / "cache").mkdir()
-    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["unrolled", *map(str, arguments)])
-        before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-        with pytest.raises(SystemExit) as exited:
-            main()
-        errors = capsys.readouterr().err
-        assert exited.value.code == 2, errors
-        assert errors.startswith("unrolled: ")
-        assert errors.count("\n") == 1
-        assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
-        return errors
-
-    return run
 
 
 @pytest.mark.parametrize("name", VECTORS)
