@@ -97,6 +97,25 @@ def _traffic(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
     yield Figure(what, backward, 100 * fraction, "%", 40 if backward else 50)
 
 
+def _autocast(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
+    """What autocast to bfloat16 costs: the float32 result, rounded."""
+    shape = Shape(BATCH, STEPS["cells"], 128, 128)
+    _, layer, x = *_layers(name, shape), _input(shape)
+    inputs = [x, *layer.parameters()]
+
+    def low(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return layer(x)[0]
+
+    what = f"{name}, autocast to bfloat16, {shape}: time against float32"
+    own = _work(low, inputs, backward)
+    rounded = _work(lambda x: layer(x)[0].bfloat16(), inputs, backward)
+    agree("unrolled", what, _arrays(own), _arrays(rounded))
+    seconds = medians([own, _work(_outputs(layer), inputs, backward)], rounds)
+    # Equal, but for what two medians of equal work differ by.
+    yield Figure(what, backward, seconds[0] / seconds[1], "×", 1.05, at_most=True)
+
+
 @cell(gates=2)
 def _invented(x, r, h):
     forget = torch.sigmoid(x[0] + r[0])
@@ -129,6 +148,7 @@ NAMES = tuple(CELL)
 FEATURES: dict[str, Callable[[bool, int], Iterator[Figure]]] = {
     **{f"lengths {name}": partial(_lengths, name) for name in NAMES},
     **{f"resets {name}": partial(_resets, name) for name in NAMES},
+    **{f"autocast {name}": partial(_autocast, name) for name in NAMES},
     "cells": _dense_cells,
     **{f"traffic {name}": partial(_traffic, name) for name in ("min_gru", "sru")},
     "own cell": _own_cell,
@@ -163,7 +183,8 @@ def _work(function: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], backwa
                 return function(x)
 
         return forward
-    weighting = torch.randn(function(x).shape, generator=torch.Generator().manual_seed(2))
+    sample = function(x)
+    weighting = torch.randn(sample.shape, generator=torch.Generator().manual_seed(2)).to(sample.dtype)
 
     def both() -> tuple[Tensor, ...]:
         leaf = x.detach().requires_grad_()
@@ -184,4 +205,4 @@ def _check(work: Work, what: str) -> None:
 
 def _arrays(work: Work) -> list[np.ndarray]:
     result = work()
-    return [t.detach().numpy() for t in (result if isinstance(result, tuple) else (result,))]
+    return [t.detach().float().numpy() for t in (result if isinstance(result, tuple) else (result,))]

@@ -43,6 +43,7 @@ def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
                 input=call.input if call.indexed else call.input.to(inside),
                 parameters=tuple(p.to(inside) for p in call.parameters),
                 state=tuple(s.to(inside) for s in call.state),
+                lower=lower,
             )
         )
     return output.to(lower), tuple(s.to(lower) for s in states)

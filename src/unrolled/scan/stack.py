@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..cells import CELLS, Cell
@@ -167,6 +168,7 @@ class Call:
     state: for each state of the cell (layers * directions, batch, size).
     lengths: (batch,) int64 on the CPU, or None if every row is full.
     reset: (batch, time) bool, or None; True where a new sequence begins at that step.
+    lower: the dtype that autocast wants the output in, for an engine that can write it at once.
     """
 
     stack: Stack
@@ -176,6 +178,7 @@ class Call:
     lengths: Tensor | None = None
     reset: Tensor | None = None
     training: bool = False
+    lower: torch.dtype | None = None
 
     @property
     def indexed(self) -> bool:

@@ -10,7 +10,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
 from .products import for_tiles, for_widths
-from .shape import BARRIER, STEP, Shape, copies, get, products, put, slot
+from .shape import BARRIER, STEP, Shape, copies, copies_low, get, get_gradient, products, put, slot
 from .sync import barrier, share
 from .trace import Node
 
@@ -30,6 +30,7 @@ def emit(shape: Shape) -> str:
     module = Module(shape.machine.width)
     barrier(module, BARRIER)
     copies(module)
+    copies_low(module)
     _point(module, shape)
     products(module, "h", shape.cut(1), [("c", 0)])
     _rows(module, shape, "recurrent")
@@ -52,7 +53,6 @@ def _point(module: Module, shape: Shape) -> None:
     b = Block(f, block)
     p0, p1 = share(f, b, rank, "panels")
     rows, hidden, rowmap, g_lines = b["rows"], b["hidden"], b["rowmap"], b["g_lines"]
-    dout = f.at(b["dout"], step * b["dout_step"])
     out = f.at(b["out"], step * b["out_step"])
     saved = shape.plan.saved if shape.plan else ()
     with f.loop(p0, p1) as panel:
@@ -81,7 +81,7 @@ def _point(module: Module, shape: Shape) -> None:
                 carried = f.load(f.vector, _dstate(f, b, index, panel, row), f.bytes)
                 if index:
                     return carried
-                given = get(f, f.at(dout, actual * b["dout_row"] + panel * f.bytes), lanes)
+                given = get_gradient(f, b, actual, step, panel)
                 return f.op(f.vector, f"fadd {f.vector} {carried.name}, {given.name}")
 
             value = Evaluator(f, leaf)
@@ -191,11 +191,9 @@ def _move(f: Function, b: Block, shape: Shape, rank: Value, row: Value) -> None:
 def _collect(f: Function, b: Block, rank: Value, step: Value, count: Value) -> None:
     """dp = dout + dh of a projected output, and dh = 0, since all of it goes through the projection."""
     q0, q1 = share(f, b, rank, "out_panels")
-    dout = f.at(b["dout"], step * b["dout_step"])
     with f.loop(q0, q1) as q, f.loop(0, count) as row:
         actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
-        place = f.at(dout, actual * b["dout_row"] + q * f.bytes)
-        given = get(f, place, b["out_size"] - q * f.width)
+        given = get_gradient(f, b, actual, step, q)
         source = _dstate(f, b, 0, q, row)
         carried = f.load(f.vector, source, f.bytes)
         total = f.op(f.vector, f"fadd {f.vector} {given.name}, {carried.name}")

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 I64, I32, PTR, FLOAT = "i64", "i32", "ptr", "float"
-Operand = "Value | int"
+_SHORT = {FLOAT: ("f32", 4), "i16": ("i16", 2)}
+"""How intrinsics name a type, and its bytes."""
 
 
 class Value:
@@ -187,17 +188,18 @@ class Function:
         steps = ", ".join(f"i32 {i}" for i in range(self.width))
         return self.op(f"<{self.width} x i1>", f"icmp slt {type} <{steps}>, {limit.name}")
 
-    def load_some(self, address: Value, count: Value) -> Value:
-        """The first `count` floats at the address; zeros after them, and no byte is read there."""
-        name = f"llvm.masked.load.v{self.width}f32.p0"
-        return self.call(
-            self.vector, name, [address, self.int(4, I32), self.lanes(count), self.constant(0.0)]
-        )
+    def load_some(self, address: Value, count: Value, of: str = FLOAT) -> Value:
+        """The first `count` numbers at the address; zeros after them, and no byte is read there."""
+        type, short, align = f"<{self.width} x {of}>", *_SHORT[of]
+        zeros = Value(self, type, "zeroinitializer")
+        name = f"llvm.masked.load.v{self.width}{short}.p0"
+        return self.call(type, name, [address, self.int(align, I32), self.lanes(count), zeros])
 
-    def store_some(self, value: Value, address: Value, count: Value) -> None:
+    def store_some(self, value: Value, address: Value, count: Value, of: str = FLOAT) -> None:
         """Writes the first `count` lanes."""
-        name = f"llvm.masked.store.v{self.width}f32.p0"
-        self.call("void", name, [value, address, self.int(4, I32), self.lanes(count)])
+        short, align = _SHORT[of]
+        name = f"llvm.masked.store.v{self.width}{short}.p0"
+        self.call("void", name, [value, address, self.int(align, I32), self.lanes(count)])
 
     # Variables and control
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import Tiles, for_tiles, for_widths
-from .shape import BARRIER, Shape, copies, get, products, put, slot
+from .shape import BARRIER, Shape, copies, copies_low, get, products, put, put_output, slot
 from .step import point, projected_rows, step_rows
 from .sync import barrier, share
 
@@ -23,6 +23,7 @@ def emit(shape: Shape) -> str:
     r_sources = [("bias", i) for i in range(len(shape.graph.r_only))]
     r_sources += [("c", merged[g]) for g in shape.graph.merged]
     copies(module)
+    copies_low(module)
     point(module, shape)
     if x_sources:
         products(module, "x", shape.cut(shape.x_columns), x_sources)
@@ -278,7 +279,5 @@ def _finish(f: Function, b: Block, shape: Shape, rank: Value, rows: Value) -> No
         count = f.load(I64, f.at(b["active"], s * 8), 8)
         with f.loop(count, rows) as row:
             actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
-            target = f.at(b["out"], s * b["out_step"] + actual * b["out_row"])
             with f.loop(q0, q1) as q:
-                lanes = b["out_size"] - q * f.width
-                put(f, f.constant(0.0), f.at(target, q * f.bytes), lanes)
+                put_output(f, b, f.constant(0.0), actual, s, q)

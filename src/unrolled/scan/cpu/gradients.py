@@ -19,7 +19,8 @@ from .pool import Pool, Work
 from .program import backward_kernel
 from .side import Side
 
-_OUTPUT = [FIELDS[n] for n in ("dout", "dout_row", "dout_step", "out", "out_row", "out_step")]
+_OUTPUT = [FIELDS[n + part] for n in ("dout", "out") for part in ("", "_row", "_step")]
+_OUTPUT.append(FIELDS["dout_low"])
 _RESULT = [FIELDS[n] for n in ("result", "result_row", "result_step")]
 
 
@@ -47,7 +48,7 @@ class Backward:
     ) -> list[Tensor | None]:
         """The gradients of (input, states, parameters)."""
         out, dout = (t if t.stride(-1) == 1 else t.contiguous() for t in (out, grads[0]))
-        dfinals = [g.contiguous() for g in grads[1:]]
+        dfinals = [g.to(torch.float32).contiguous() for g in grads[1:]]
         dinitials = [torch.empty(g.shape) for g in dfinals]
         memory = room.take(self._memory.zeros + self._memory.rest)
         zeros, rest = memory[: self._memory.zeros], memory[self._memory.zeros :]
@@ -62,7 +63,8 @@ class Backward:
                 tensors[f"dfinal{k}"], tensors[f"dinitial{k}"] = dfinal[direction], dinitial[direction]
             bases = [tensors[name].data_ptr() if name in tensors else 0 for name in BASES]
             side.begin(np.array(bases, dtype=np.int64))
-            side.of_output(_OUTPUT, [*self._part(dout, direction), *self._part(out, direction)])
+            low = int(dout.dtype is torch.bfloat16)
+            side.of_output(_OUTPUT, [*self._part(dout, direction), *self._part(out, direction), low])
             if self._dx:
                 dxs.append(self._like(x))
                 side.of_result(_RESULT, place(dxs[-1], direction == 1))
@@ -78,7 +80,7 @@ class Backward:
     def _part(self, tensor: Tensor, direction: int) -> list[int]:
         """Where a direction's part of an output lies."""
         address, row, step = place(tensor, direction == 1)
-        return [address + 4 * direction * self._stack.output_size, row, step]
+        return [address + tensor.element_size() * direction * self._stack.output_size, row, step]
 
     def _like(self, x: Tensor) -> Tensor:
         # A row that ends early gets no gradient past its end.

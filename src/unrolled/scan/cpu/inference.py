@@ -30,7 +30,8 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     x, finals = call.input, tuple([torch.empty(s.shape) for s in call.state])
     lengths = None if call.lengths is None else call.lengths.numpy()
     for index, weights in enumerate(stack.weights(call.parameters)):
-        x = layer_forward(call, kernel, index, weights, x, finals, lengths)
+        lower = call.lower if index + 1 == stack.num_layers else None
+        x = layer_forward(call, kernel, index, weights, x, finals, lengths, lower)
         if stack.dropout and call.training and index + 1 < stack.num_layers:
             x = dropout(x, stack.dropout)
     return x, finals
@@ -44,13 +45,14 @@ def layer_forward(
     x: Tensor,
     finals: tuple[Tensor, ...],
     lengths: np.ndarray | None,
+    lower: torch.dtype | None,
 ) -> Tensor:
     """One layer's output (batch, time, directions * output); its last states go into `finals`."""
     stack, (batch, time) = call.stack, x.shape[:2]
     indexed = not x.is_floating_point()
     if not indexed and x.stride(-1) != 1:
         x = x.contiguous()
-    out = output_like(x, stack.output_size * stack.directions)
+    out = output_like(x, stack.output_size * stack.directions, low(lower))
     size = stack.layer_input_size(index)
     with workers(cost(stack, size, batch * time), batch * stack.hidden_size) as (pool, count):
         key = (stack, size, batch, time, count, indexed, kernel.address, lengths is None)
@@ -75,12 +77,19 @@ def layer_forward(
     return out
 
 
-def output_like(x: Tensor, size: int) -> Tensor:
+def low(lower: torch.dtype | None) -> torch.dtype:
+    """What the kernels write an output in that is wanted in this dtype."""
+    return torch.bfloat16 if lower is torch.bfloat16 else torch.float32
+
+
+def output_like(x: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uninitialised (batch, time, size) with time outside in memory if it is so in x."""
     batch, time = x.shape[:2]
+    count = batch * time * size
+    made = memory(count) if dtype is torch.float32 else torch.empty(count, dtype=dtype)
     if x.stride(0) >= x.stride(1):
-        return memory(batch * time * size).view(batch, time, size)
-    return memory(batch * time * size).view(time, batch, size).transpose(0, 1)
+        return made.view(batch, time, size)
+    return made.view(time, batch, size).transpose(0, 1)
 
 
 def tensors_of(
@@ -102,8 +111,9 @@ def fields_of(tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[
     x, out, initial, finals, reset = tensors
     names = ["x", "x_row", "x_step"] if x.is_floating_point() else ["indices", "i_row", "i_step"]
     values = place(x, reverse)
-    names += ["out", "out_row", "out_step"]
-    values += place(out, reverse)
+    given, other = ("out", "low") if out.dtype is torch.float32 else ("low", "out")
+    names += [given, f"{given}_row", f"{given}_step", other]
+    values += [*place(out, reverse), 0]
     names += ["reset", "reset_row", "reset_step"]
     # A boundary before step t is, walking backwards, one before step t - 1.
     values += [0, 0, 0] if reset is None else place(reset, reverse, 1)

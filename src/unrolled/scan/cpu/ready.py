@@ -19,7 +19,7 @@ from ..stack import Call, Stack
 from . import refuses
 from .digest import Digest
 from .fields import FIELDS, Fills
-from .inference import PACKED, fields_of, output_like, tensors_of
+from .inference import PACKED, fields_of, low, output_like, tensors_of
 from .layer import Geometry, Layer, cost
 from .machine import machine
 from .pack import packed
@@ -60,7 +60,7 @@ def again(
     if not _plain(x) or len(x.shape) != (3 if x.dtype is torch.float32 else 2):
         return None
     # Not the stack itself, whose hash takes as long as all else here.
-    key = (id(stack), x.dtype, x.shape, batch_first)
+    key = (id(stack), x.dtype, x.shape, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters)
@@ -112,14 +112,14 @@ def _run(
 ) -> Result | None:
     ready = _taken(kind, count)
     if ready is None or not ready.holds(parameters):
-        ready = _made(kind, pool, count, x, parameters, batch_first)
+        ready = _made(kind, pool, count, x, parameters, batch_first, lower)
         if ready is None:
             return None
     states = ready.states(state)
     if states is None or not _known(x, kind.stack):
         kind.ready.append(ready)
         return None
-    result = ready.run(pool, x, states, lower)
+    result = ready.run(pool, x, states)
     kind.ready.append(ready)
     return result
 
@@ -145,7 +145,13 @@ def _taken(kind: _Kind, count: int) -> _Ready | None:
 
 
 def _made(
-    kind: _Kind, pool: Pool | None, count: int, x: Tensor, parameters: Sequence[Tensor], batch_first: bool
+    kind: _Kind,
+    pool: Pool | None,
+    count: int,
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    batch_first: bool,
+    lower: torch.dtype | None,
 ) -> _Ready | None:
     """A call of this kind laid out, if the engine takes it."""
     stack = kind.stack
@@ -159,7 +165,7 @@ def _made(
     input = x if batch_first else x.transpose(0, 1)
     slots = stack.num_layers * stack.directions
     zeros = [torch.zeros(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
-    call = Call(stack, input, tuple(parameters), tuple(zeros))
+    call = Call(stack, input, tuple(parameters), tuple(zeros), lower=lower)
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         return None if refuses(call) is not None else _Ready(call, pool, count, batch_first)
 
@@ -178,10 +184,10 @@ class _Ready:
         batch, time = call.input.shape[:2]
         size = stack.output_size * stack.directions
         self._out = (batch, time, size) if batch_first else (time, batch, size)
-        sample = torch.empty(self._out)
+        self._lower, self._dtype = call.lower, low(call.lower)
+        sample = torch.empty(self._out, dtype=self._dtype)
         last = sample if batch_first else sample.transpose(0, 1)
         finals = tuple([torch.empty(s) for s in self._shapes])
-        self._spare: Tensor | None = None
         self._fills, phases = Fills(), []
         self._kept: list[Any] = [kernel]
         x = call.input
@@ -214,7 +220,8 @@ class _Ready:
         """The fields whose addresses a call gives, each with the number of its base."""
         count = stack.cell.states
         found = [(FIELDS["indices" if indexed else "x"], 0)] if index == 0 else []
-        found += [(FIELDS["out"], 1)] if index + 1 == stack.num_layers else []
+        out = "out" if self._dtype is torch.float32 else "low"
+        found += [(FIELDS[out], 1)] if index + 1 == stack.num_layers else []
         found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
         return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
 
@@ -242,17 +249,9 @@ class _Ready:
                 return None
         return state
 
-    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor], lower: torch.dtype | None) -> Result:
+    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
         """The call itself; the states are sound."""
-        if lower is None:
-            return self._run(pool, x, states, torch.empty(self._out))
-        # Nobody sees the output before it is rounded, so its memory serves again.
-        if self._spare is None:
-            self._spare = torch.empty(self._out)
-        out, finals = self._run(pool, x, states, self._spare)
-        return out.to(lower), tuple([s.to(lower) for s in finals])
-
-    def _run(self, pool: Any, x: Tensor, states: Sequence[Tensor], out: Tensor) -> Result:
+        out = torch.empty(self._out, dtype=self._dtype)
         finals = tuple([torch.empty(s) for s in self._shapes])
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
@@ -261,4 +260,6 @@ class _Ready:
             self._work.alone()
         else:
             pool.run(self._work)
-        return out, finals
+        if self._lower is None:
+            return out, finals
+        return out.to(self._lower), tuple([f.to(self._lower) for f in finals])

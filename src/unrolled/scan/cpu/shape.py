@@ -79,6 +79,44 @@ def copies(module: Module) -> None:
     f.finish()
 
 
+def copies_low(module: Module) -> None:
+    """get_low and put_low: as `get` and `put`, from and to bfloat16, rounded to the nearest even."""
+    f = module.function("get_low", [(PTR, "address"), (I64, "lanes")], module.vector)
+    address, lanes = f.arguments
+    halves, words = f"<{f.width} x i16>", f"<{f.width} x i32>"
+    bits = f.variable(f.integers(0))
+    with f.when(f.compare("sge", lanes, f.width)):
+        f.set(bits, f.op(words, f"zext {halves} {f.load(halves, address, 2).name} to {words}"))
+    with f.when(f.compare("slt", lanes, f.width)):
+        some = f.load_some(address, lanes, "i16")
+        f.set(bits, f.op(words, f"zext {halves} {some.name} to {words}"))
+    high = f.op(words, f"shl {words} {f.get(words, bits).name}, {f.integers(16).name}")
+    value = f.op(f.vector, f"bitcast {words} {high.name} to {f.vector}")
+    f.do(f"ret {f.vector} {value.name}")
+    f = module.function("put_low", [(module.vector, "value"), (PTR, "address"), (I64, "lanes")])
+    value, address, lanes = f.arguments
+    rounded = _rounded(f, value)
+    with f.when(f.compare("sge", lanes, f.width)):
+        f.store(rounded, address, 2)
+    with f.when(f.compare("slt", lanes, f.width)):
+        f.store_some(rounded, address, lanes, "i16")
+    f.finish()
+
+
+def _rounded(f: Function, value: Value) -> Value:
+    """The upper halves of the floats, to the nearest, ties to even; what is no number stays none."""
+    words = f"<{f.width} x i32>"
+    bits = f.op(words, f"bitcast {f.vector} {value.name} to {words}")
+    high = f.op(words, f"lshr {words} {bits.name}, {f.integers(16).name}")
+    odd = f.op(words, f"and {words} {high.name}, {f.integers(1).name}")
+    added = f.op(words, f"add {words} {odd.name}, {f.integers(0x7FFF).name}")
+    near = f.op(words, f"add {words} {bits.name}, {added.name}")
+    near = f.op(words, f"lshr {words} {near.name}, {f.integers(16).name}")
+    wrong = f.op(f"<{f.width} x i1>", f"fcmp uno {f.vector} {value.name}, {value.name}")
+    chosen = f.choose(wrong, f.integers(0x7FC0), near)
+    return f.op(f"<{f.width} x i16>", f"trunc {words} {chosen.name} to <{f.width} x i16>")
+
+
 def get(f: Function, address: Value, lanes: Value) -> Value:
     """A vector of a row-major tensor; zeros past its last lane."""
     return f.call(f.vector, "get", [address, lanes])
@@ -87,6 +125,28 @@ def get(f: Function, address: Value, lanes: Value) -> Value:
 def put(f: Function, value: Value, address: Value, lanes: Value) -> None:
     """Writes a vector into a row-major tensor, up to its last lane."""
     f.call("void", "put", [value, address, lanes])
+
+
+def put_output(f: Function, b: Block, value: Value, row: Value, step: Value, panel: Value) -> None:
+    """Writes a panel of the output into the tensors that are there: `out`, and `low` in bfloat16."""
+    lanes = b["out_size"] - panel * f.width
+    for name, function, each in (("out", "put", f.bytes), ("low", "put_low", f.bytes // 2)):
+        with f.when(f.compare("ne", b[name], f.null())):
+            at = step * b[f"{name}_step"] + row * b[f"{name}_row"] + panel * each
+            f.call("void", function, [value, f.at(b[name], at), lanes])
+
+
+def get_gradient(f: Function, b: Block, row: Value, step: Value, panel: Value) -> Value:
+    """A panel of the output's gradient, in float32 or bfloat16 (dout_low)."""
+    lanes = b["out_size"] - panel * f.width
+    at = f.at(b["dout"], step * b["dout_step"] + row * b["dout_row"])
+    found = f.variable(f.constant(0.0))
+    low = f.compare("ne", b["dout_low"], 0)
+    with f.when(low):
+        f.set(found, f.call(f.vector, "get_low", [f.at(at, panel * (f.bytes // 2)), lanes]))
+    with f.when(f.compare("eq", b["dout_low"], 0)):
+        f.set(found, get(f, f.at(at, panel * f.bytes), lanes))
+    return f.get(f.vector, found)
 
 
 def slot(f: Function, b: Block, name: str, k: int, panel: Value, step: Value, row: Value) -> Value:

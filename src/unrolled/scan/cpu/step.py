@@ -6,7 +6,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
 from .products import for_widths
-from .shape import STEP, Shape, put, slot
+from .shape import STEP, Shape, put_output, slot
 from .trace import Node
 
 
@@ -73,10 +73,9 @@ def point(module: Module, shape: Shape) -> None:
     block, sums, p0, count, first, rows, step, local = f.arguments
     b = Block(f, block)
     xwide, wide = shape.x_columns * f.bytes, shape.r_columns * f.bytes
-    all_rows, hidden = b["rows"], b["hidden"]
+    all_rows = b["rows"]
     length = b["x_lines"]
-    out = f.at(b["out"], step * b["out_step"])
-    rowmap, out_row = b["rowmap"], b["out_row"]
+    rowmap = b["rowmap"]
     here, there = step & b["mask"], (step + 1) & b["mask"]
     with f.loop(0, count) as j:
         panel = p0 + j
@@ -113,13 +112,11 @@ def point(module: Module, shape: Shape) -> None:
             for k, result in enumerate(results):
                 if k or not shape.projected:
                     f.store(result, f.at(states[k], (there * all_rows + row) * f.bytes), f.bytes)
-            lanes = hidden - panel * f.width
             if shape.projected:
                 index = panel * b["s_lines"] + here * all_rows + row
                 f.store(results[0], f.at(b["raw"], index * f.bytes), f.bytes)
             else:
-                target = f.load(I64, f.at(rowmap, row * 8), 8) * out_row + panel * f.bytes
-                put(f, results[0], f.at(out, target), lanes)
+                put_output(f, b, results[0], f.load(I64, f.at(rowmap, row * 8), 8), step, panel)
             base = f.at(b["saved"], ((panel * b["steps"] + step) * all_rows + row) * (len(kept) * f.bytes))
             for index, result in enumerate(kept):
                 f.store(result, f.at(base, index * f.bytes), f.bytes)
@@ -157,16 +154,9 @@ def projected_rows(module: Module, shape: Shape) -> None:
                     *(state, slots * f.bytes, f.int(f.bytes)),
                 ],
             )
-            out = f.at(b["out"], step * b["out_step"])
             with f.loop(0, width) as j, f.loop(0, rows) as i:
                 value = f.load(f.vector, f.at(state, (j * slots + i) * f.bytes), f.bytes)
-                target = f.load(I64, f.at(b["rowmap"], (row + i) * 8), 8) * b["out_row"]
-                put(
-                    f,
-                    value,
-                    f.at(out, target + (q + j) * f.bytes),
-                    b["out_size"] - (q + j) * f.width,
-                )
+                put_output(f, b, value, f.load(I64, f.at(b["rowmap"], (row + i) * 8), 8), step, q + j)
 
         for_widths(f, q0, q1, cut.widths[rows], tile)
         f.finish()

@@ -16,7 +16,7 @@ from ..stack import Call, Stack
 from .fields import FIELDS, Fills
 from .gradients import Backward
 from .inference import PACKED, fields_of, give, output_like, take, tensors_of
-from .layer import Geometry, Layer, cost, most_groups
+from .layer import Geometry, Layer, cost, most_groups, place
 from .machine import machine
 from .pack import Packed, packed
 from .pool import Work, workers
@@ -36,7 +36,8 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
         own = slice(index * directions, (index + 1) * directions)
         state = tuple([s[own] for s in call.state])
         parameters = call.parameters[index * each : (index + 1) * each]
-        made = Call(_single(stack, index), x, parameters, state, call.lengths, call.reset)
+        lower = call.lower if index + 1 == stack.num_layers else None
+        made = Call(_single(stack, index), x, parameters, state, call.lengths, call.reset, lower=lower)
         x, *last = _Layered.apply(made, x, *state, *parameters)
         finals.append(last)
         if stack.dropout and call.training and index + 1 < stack.num_layers:
@@ -71,10 +72,12 @@ class Course:
                 self._places.append((group, name, self.floats))
                 self.floats += -(-size // 16) * 16
 
-    def fill(self, call: Call, out: Tensor, finals: list[Tensor], history: Tensor) -> None:
-        """Tells the kernel where the tensors of this step lie."""
+    def fill(
+        self, call: Call, out: Tensor, low: Tensor | None, finals: list[Tensor], history: Tensor
+    ) -> None:
+        """Tells the kernel where the tensors of this step lie; low: the output in bfloat16, if wanted."""
         bases = [t.data_ptr() for t in (call.input, out, history, *call.state, *finals)]
-        bases.append(0 if call.reset is None else call.reset.data_ptr())
+        bases += [0 if t is None else t.data_ptr() for t in (call.reset, low)]
         if self.fills is not None:
             self.fills.write(bases)
             return
@@ -83,13 +86,19 @@ class Course:
         outside |= {f"initial{k}": 3 + k for k in range(count)}
         outside |= {f"final{k}": 3 + count + k for k in range(count)}
         if call.reset is not None:
-            outside["reset"] = len(bases) - 1
+            outside["reset"] = len(bases) - 2
+        if low is not None:
+            outside["low"] = len(bases) - 1
         for direction, groups in enumerate(self.layer.directions):
             names, values = fields_of(
                 tensors_of(call, 0, direction, call.input, out, tuple(finals)), direction == 1
             )
             for group in groups:
                 group.block[names] = values
+                if low is not None:
+                    # Beside the output itself, which the backward reads.
+                    part = low[:, :, direction * call.stack.output_size :]
+                    group.block[_LOW] = place(part, direction == 1)
                 for name, base in outside.items():
                     word = FIELDS[name]
                     self.fills.add(group.block, word, base, int(group.block[word]) - bases[base])
@@ -109,8 +118,11 @@ class Scan:
     reset: Tensor | None
 
 
-def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
-    """One layer's output, last states, and what its backward needs."""
+_LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
+
+
+def scan_forward(call: Call) -> tuple[Tensor, Tensor | None, list[Tensor], Scan]:
+    """One layer's output, that in bfloat16 if wanted, last states, and what its backward needs."""
     stack, x = call.stack, call.input
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     if not call.indexed and x.stride(-1) != 1:
@@ -119,12 +131,14 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
     if x is not call.input or any([s is not t for s, t in zip(state, call.state, strict=True)]):
         call = replace(call, input=x, state=state)
     batch, time = x.shape[:2]
-    out = output_like(x, stack.output_size * stack.directions)
+    size = stack.output_size * stack.directions
+    out = output_like(x, size)
+    low = output_like(x, size, torch.bfloat16) if call.lower is torch.bfloat16 else None
     finals = [torch.empty(s.shape) for s in state]
     reset = None if call.reset is None else call.reset.stride()
     with workers(cost(stack, stack.input_size, batch * time), batch * stack.hidden_size) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
-        key += (most_groups(),)
+        key += most_groups(), low is None
         course = take(key) or Course(call, kernel, count)
         parameters = stack.weights(call.parameters)[0]
         own = [packed(stack, kernel.shape, p, call.indexed, pool, count) for p in parameters]
@@ -133,21 +147,23 @@ def scan_forward(call: Call) -> tuple[Tensor, list[Tensor], Scan]:
         weakref.finalize(scan, give, key, course).atexit = False
         if call.lengths is not None:
             course.layer.shares(call.lengths.numpy())
-        course.fill(call, out, finals, borrow(scan, course.floats))
+        course.fill(call, out, low, finals, borrow(scan, course.floats))
         for made, groups in zip(own, course.layer.directions, strict=True):
             for group in groups:
                 group.block[PACKED] = made.pointers
         pool.run(course.work)
-    return out, finals, scan
+    return out, low, finals, scan
 
 
 class _Layered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
-        out, finals, ctx.scan = scan_forward(call)
+        out, low, finals, ctx.scan = scan_forward(call)
         # Not the call, whose tensors the graph would hold beside those that it saves.
         ctx.rest = call.stack, call.lengths, call.reset, call.training
         ctx.save_for_backward(out, *tensors)
+        if low is not None:
+            return low, *[f.to(torch.bfloat16) for f in finals]
         return out, *finals
 
     @staticmethod
@@ -182,7 +198,7 @@ def _again(call: Call, grads: tuple[Tensor, ...]) -> list[Tensor | None]:
     output, states = reference.run(call)
     inputs = [call.input, *call.state, *call.parameters]
     wanted = [t for t in inputs if t.requires_grad]
-    pairs = [(r, g) for r, g in zip((output, *states), grads, strict=True) if r.requires_grad]
+    pairs = [(r, g.to(r.dtype)) for r, g in zip((output, *states), grads, strict=True) if r.requires_grad]
     found = iter(
         torch.autograd.grad(
             [r for r, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True
