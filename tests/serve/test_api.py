@@ -152,8 +152,12 @@ def stream(server, **fields):
     assert status == 200, content
     assert headers["content-type"].startswith("text/event-stream")
     events = content.decode().split("\n\n")
-    assert events[-2:] == ["event: end\ndata: {}", ""]
-    return "".join(json.loads(event.removeprefix("data: "))["symbol"] for event in events[:-2])
+    *drawn, end, nothing = events
+    symbols = [json.loads(event.removeprefix("data: "))["symbol"] for event in drawn]
+    whole = json.loads(end.removeprefix("event: end\ndata: "))["text"]
+    assert nothing == ""
+    assert whole == "".join(symbols)
+    return whole
 
 
 def test_a_generated_text_is_the_models(server, gru):

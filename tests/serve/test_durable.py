@@ -88,7 +88,8 @@ def test_sigterm_lets_what_is_in_progress_end(start, folders, tmp_path, monkeypa
     server.process.send_signal(signal.SIGTERM)
     rest = answer.read()
     connection.close()
-    assert rest.endswith(b"event: end\ndata: {}\n\n")
+    assert b"\n\nevent: end\ndata: " in rest
+    assert rest.endswith(b"}\n\n")
     assert server.stop() == 0
     again = start(folders[0], folders[1])
     assert again.get(f"/v1/sessions/{id}")["symbols"] == 3

@@ -116,3 +116,24 @@ def test_json_that_misplaces_a_special_symbol_is_refused():
 def test_what_is_no_batch_is_refused(indices, lengths, message):
     with pytest.raises(ur.Error, match=message):
         ur.Batch(indices, lengths, ur.Vocabulary("helo"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "prompt", "symbols", "wanted"),
+    [
+        ("character", "ab", ["c", "d"], "cd"),
+        ("jamo", "가", ["ᄂ", "ᅡ", "ᆫ"], "난"),
+        ("byte", "a", [], "한"),
+        ("word", "the", ["king", ",", "the"], None),
+    ],
+)
+def test_what_follows_a_prompt_is_a_text(unit, prompt, symbols, wanted):
+    vocabulary = ur.Vocabulary("가난 한 ab cd the king, the", unit=unit)
+    if unit == "byte":
+        symbols = [vocabulary.symbols[b] for b in "한".encode()]
+    text = vocabulary.continued(prompt, symbols)
+    if unit == "word":
+        assert text.startswith(" king")
+        assert vocabulary.continued("the ", symbols) == text[1:]
+    else:
+        assert text == wanted

@@ -24,7 +24,7 @@ from .host import cpu
 RESULTS, PAGE = "baselines.jsonl", "baselines.md"
 CELLS = ("rnn_tanh", "gru", "lstm", "minimal_gated_unit", "slstm")
 SIZES = (128, 256, 512)
-MINUTES = (3, 15)
+MINUTES, DEFAULT_MINUTES = (1, 3), (3, 15)
 SEEDS = (0, 1, 2)
 
 
@@ -57,9 +57,12 @@ def _rows(minutes: float | None) -> Iterator[Row]:
     shakespeare = "{data}/tiny_shakespeare/input.txt"
     judge = f"{shakespeare} --part .1 --window 256"
     for seed in SEEDS:
+        for time in DEFAULT_MINUTES:
+            yield Row(
+                "Tiny Shakespeare", "the default", seed, f"language {shakespeare} {spent(time)}", judge
+            )
         for time in MINUTES:
             head = f"language {shakespeare} {spent(time)}"
-            yield Row("Tiny Shakespeare", "the default", seed, head, judge)
             for cell in CELLS:
                 for size in SIZES:
                     one = f"{head} --cell {cell} --hidden-size {size}"
@@ -83,8 +86,10 @@ def _rows(minutes: float | None) -> Iterator[Row]:
         )
         nsmc, columns = "{data}/nsmc/ratings", "--text document --label label"
         judged = f"{nsmc}_test.txt.gz {columns} --train {nsmc}_train.txt.gz"
-        for unit in ("character", "jamo", "byte", "word"):
-            head = f"classify {nsmc}_train.txt.gz {columns} --objective accuracy --unit {unit} {spent(30)}"
+        for unit, time in (("character", 10), ("jamo", 10), ("byte", 10), ("word", 10), ("jamo", 30)):
+            head = (
+                f"classify {nsmc}_train.txt.gz {columns} --objective accuracy --unit {unit} {spent(time)}"
+            )
             yield Row("NSMC", f"by {unit}", seed, head, judged)
 
 

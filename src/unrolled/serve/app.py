@@ -147,7 +147,8 @@ class Api:
         drawn: asyncio.Queue[Any] = asyncio.Queue()
         seed = secrets.randbits(63) if seed is None else seed
         row = GeneratedRow(reader, symbols, drawn.put_nowait, length, temperature, top_k, seed)
-        return Events(self.worker, row, drawn, self.limits, self.metrics)
+        spell = partial(reader.vocabulary.continued, prompt)
+        return Events(self.worker, row, drawn, self.limits, self.metrics, spell)
 
     async def page(self, request: Request) -> Response:
         """The lab page and its files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -16,7 +17,8 @@ from .rows import GeneratedRow
 
 
 class Events(Response):
-    """{"symbol"} for each symbol, then the event `end`, or `error` with what is wrong and what to do."""
+    """{"symbol"} for each symbol; then the event `end` with {"text"}, in which bytes are characters and
+    jamo syllables, or `error` with what is wrong and what to do."""
 
     media_type = "text/event-stream"
 
@@ -27,8 +29,10 @@ class Events(Response):
         drawn: asyncio.Queue[Any],
         limits: Limits,
         metrics: Metrics,
+        spell: Callable[[Sequence[str]], str],
     ) -> None:
         super().__init__()
+        self._spell, self._symbols = spell, []
         self._worker, self._row, self._drawn = worker, row, drawn
         self._seconds, self._metrics = 0.9 * limits.seconds, metrics
 
@@ -51,10 +55,19 @@ class Events(Response):
         self._worker.submit(self._row)
         while True:
             items = await _drawn(self._drawn, end)
-            body = b"".join(map(_event, items))
+            body = b"".join(map(self._event, items))
             await send({"type": "http.response.body", "body": body, "more_body": True})
             if not isinstance(items[-1], str) or self._row.dropped:
                 return
+
+    def _event(self, item: str | Exception | None) -> bytes:
+        if isinstance(item, str):
+            self._symbols.append(item)
+            return b"data: " + encode({"symbol": item}) + b"\n\n"
+        if item is None:
+            return b"event: end\ndata: " + encode({"text": self._spell(self._symbols)}) + b"\n\n"
+        refused = item if isinstance(item, Refused) else Refused(500, "the server failed", "see its log")
+        return b"event: error\ndata: " + refused.body() + b"\n\n"
 
     async def _watch(self, receive: Receive) -> None:
         """Ends the text where its client goes."""
@@ -75,12 +88,3 @@ async def _drawn(drawn: asyncio.Queue[Any], end: float) -> list[Any]:
     while not drawn.empty():
         items.append(drawn.get_nowait())
     return items
-
-
-def _event(item: str | Exception | None) -> bytes:
-    if isinstance(item, str):
-        return b"data: " + encode({"symbol": item}) + b"\n\n"
-    if item is None:
-        return b"event: end\ndata: {}\n\n"
-    refused = item if isinstance(item, Refused) else Refused(500, "the server failed", "see its log")
-    return b"event: error\ndata: " + refused.body() + b"\n\n"

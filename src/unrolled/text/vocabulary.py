@@ -17,7 +17,7 @@ from .batch import Batch
 from .corpus import Corpus
 from .lookup import Lookup
 from .reading import Report
-from .units import Byte, Character, Form, make_unit, normal, normalized
+from .units import Byte, Character, Form, Word, make_unit, normal, normalized
 
 Row = str | Sequence[str]
 """One sequence of symbols: a str is cut into the vocabulary's units, a list is read symbol by symbol."""
@@ -254,6 +254,12 @@ class Vocabulary:
         Joined, the pieces are `decode` of all the numbers: bytes become characters, jamo syllables.
         """
         return self._unit.stream(self._shown(numbers))
+
+    def continued(self, prompt: str, symbols: Iterable[str]) -> str:
+        """The text of symbols that follow a prompt: after a word, a word begins with a space."""
+        text = "".join(self.stream(map(self.index, symbols)))
+        between = self.unit == Word.name and text and prompt and not prompt[-1].isspace()
+        return f" {text}" if between else text
 
     def _shown(self, numbers: Iterable[int]) -> Iterator[str]:
         hidden = {self.padding, self.begin, self.end}

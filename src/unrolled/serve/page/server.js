@@ -74,7 +74,7 @@ export async function stream(path, data, signal, told) {
     rest = events.pop();
     for (const event of events) {
       const fields = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/s, 2)));
-      if (fields.event === "end") return;
+      if (fields.event === "end") return JSON.parse(fields.data).text;
       if (fields.event === "error") throw new Refused(500, JSON.parse(fields.data));
       told(JSON.parse(fields.data).symbol);
     }

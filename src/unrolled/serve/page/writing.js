@@ -31,11 +31,13 @@ async function write(event) {
   let count = 0;
   tell(() => say("writes"));
   try {
-    await stream("/v1/generate", data, stopping.signal, (symbol) => {
+    const text = await stream("/v1/generate", data, stopping.signal, (symbol) => {
       drawn.appendData(symbol);
       count += 1;
       box.scrollTop = box.scrollHeight;
     });
+    // What came symbol by symbol may be bytes, jamo or words without spaces.
+    drawn.data = prompt + text;
     tell(() => say("done", count));
   } catch (error) {
     if (error.name === "AbortError" || error instanceof Gone) tell(() => say("stopped", count));
