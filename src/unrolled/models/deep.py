@@ -97,10 +97,27 @@ class Dropout(nn.Dropout):
         self.variational = variational
 
     def forward(self, input: Tensor) -> Tensor:
-        """The input with a part p of it zero and the rest scaled by 1 / (1 - p), in training."""
-        if not (self.training and self.p and self.variational and input.dim() == 3):
+        """The input with a part p of it zero and the rest scaled by 1 / (1 - p), in training; on a CPU p is
+        rounded to a 65536th."""
+        if not (self.training and self.p):
+            return input
+        if self.variational and input.dim() == 3:
+            return input * functional.dropout(torch.ones_like(input[:, :1]), self.p)
+        if input.device.type != "cpu" or self.p == 1 or torch.compiler.is_compiling():
             return super().forward(input)
-        return input * functional.dropout(torch.ones_like(input[:, :1]), self.p)
+        return input * _mask(input, self.p)
+
+
+def _mask(like: Tensor, p: float) -> Tensor:
+    """A mask of that shape and dtype: 0 with probability p, else 1 / (1 - p).
+
+    torch's own draws a number for each element, which takes five times as long: here four are cut from one.
+    """
+    count = like.numel()
+    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = min(max(round((1 - p) * 2**16), 1), 2**16 - 1)
+    mask = bits.view(torch.int16)[:count].view(like.shape) < kept - 2**15
+    return mask.to(like.dtype).mul_(2**16 / kept)
 
 
 class DeepRecurrent(Recurrent):
