@@ -58,7 +58,7 @@ def _models(limits: Limits) -> dict[str, Any]:
         body=_object(["texts"], texts=texts, model=_MODEL, top=_whole(1, None)),
     )
     generate = _operation(
-        'A text, streamed: server-sent events with {"symbol"}, then the event `end` with {"text"}, or `error`',
+        'A text, streamed: events with {"symbol"}, then the event `end` with {"text"}, or `error`',
         None,
         media="text/event-stream",
         body=_object(
