@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -75,23 +74,14 @@ def _first(cell: str, rounds: int) -> Iterator[Figure]:
 
 
 def _overhead(name: str, rounds: int) -> Iterator[Figure]:
-    """A call that has hardly any arithmetic, in inference, beside torch.nn's."""
+    """A call that has hardly any arithmetic, one after another in inference, beside torch.nn's."""
     time, batch, size = SMALLEST
     x = torch.randn(time, batch, size)
-    calls: list[Callable[[], Any]] = []
-    for library in (layers, torch.nn):
-        calls.append(_inference(getattr(library, name)(size, size), x))
-    own, other = medians(calls, rounds)
+    calls = [partial(getattr(library, name)(size, size), x) for library in (layers, torch.nn)]
+    with torch.inference_mode():
+        own, other = medians(calls, rounds)
     what = f"{name}, overhead of a call in inference (torch.nn: {1e6 * other:.0f} µs)"
     yield Figure(what, False, 1e6 * own, "µs", 15, at_most=True)
-
-
-def _inference(layer: torch.nn.Module, x: torch.Tensor) -> Callable[[], Any]:
-    def call() -> Any:
-        with torch.inference_mode():
-            return layer(x)
-
-    return call
 
 
 FIRST: dict[str, Callable[[int], Iterator[Figure]]] = {

@@ -252,7 +252,7 @@ class _Ready:
     def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
         """The call itself; the states are sound."""
         out = torch.empty(self._out, dtype=self._dtype)
-        finals = tuple([torch.empty(s) for s in self._shapes])
+        finals = [torch.empty(s) for s in self._shapes]
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
         self._fills.write(bases)
@@ -261,5 +261,5 @@ class _Ready:
         else:
             pool.run(self._work)
         if self._lower is None:
-            return out, finals
+            return out, tuple(finals)
         return out.to(self._lower), tuple([f.to(self._lower) for f in finals])
