@@ -167,6 +167,7 @@ def chosen(
     for row in all_rows:
         words = f"{row.group} {row.name} {row.key}".lower()
         if row.key not in done and only.lower() in words and seed in (None, row.seed):
+            done.add(row.key)  # two rows may differ in minutes alone, which may be given
             yield row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypedDict
 
 import torch
@@ -120,6 +121,19 @@ def _mask(like: Tensor, p: float) -> Tensor:
     return mask.to(like.dtype).mul_(2**16 / kept)
 
 
+@lru_cache(maxsize=256)
+def _single(stack: Stack, k: int, cell: Cell) -> Stack:
+    """Layer k of a stack as a stack of its own, the same object each time: engines know it by that."""
+    return Stack(
+        cell,
+        stack.layer_input_size(k),
+        stack.hidden_size,
+        bias=stack.bias,
+        bidirectional=stack.bidirectional,
+        proj_size=stack.proj_size,
+    )
+
+
 class DeepRecurrent(Recurrent):
     """Recurrent layers one on another, as `Recurrent`, with what `Extras` has between them.
 
@@ -214,14 +228,7 @@ class DeepRecurrent(Recurrent):
         stack, cell = self.stack, self.stack.cell
         if any(self.zoneout):
             cell = (zoneout.drawn if training else zoneout.expected)(cell, *self.zoneout)
-        one = Stack(
-            cell,
-            stack.layer_input_size(k),
-            stack.hidden_size,
-            bias=stack.bias,
-            bidirectional=stack.bidirectional,
-            proj_size=stack.proj_size,
-        )
+        one = _single(stack, k, cell)
         names = [n for n in stack.shapes if n.removesuffix("_reverse").endswith(f"_l{k}")]
         parameters = [getattr(self, name) for name in names]
         if training and self.recurrent_dropout:
