@@ -117,6 +117,24 @@ def test_autocast_is_the_float32_result_rounded(name):
     assert all(p.grad.dtype == torch.float32 and p.grad.any() for p in layer.parameters())
 
 
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"proj_size": 5, "num_layers": 2}])
+def test_autocasts_gradients_are_those_of_the_rounded_output(options):
+    layer = ur.LSTM(6, 17, **options)
+    x = torch.randn(9, 4, 6, requires_grad=True)
+    lengths = torch.tensor([9, 0, 5, 7])
+    leaves = [x, *layer.parameters()]
+
+    def gradients(low):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            output, states = layer(x, lengths=lengths)
+        results = [t.bfloat16() for t in (output, *states)]
+        weights = [torch.sin(torch.arange(r.numel()).view(r.shape)).bfloat16() for r in results]
+        return results + list(torch.autograd.grad(results, leaves, weights))
+
+    for got, wanted in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_autocast_without_autograd_is_the_same_rounding(batch_first):
     """So large an output is rounded piece by piece."""
