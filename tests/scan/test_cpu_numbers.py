@@ -114,6 +114,28 @@ def test_a_steps_memory_serves_the_next_but_never_two_at_once():
     assert not torch.equal(gradients[0][0], gradients[1][0])
 
 
+def test_memory_of_inference_serves_training(monkeypatch):
+    sizes, take = [], room.take
+
+    def watched(count):
+        sizes.append(count)
+        return take(count)
+
+    monkeypatch.setattr(room, "take", watched)
+    recurrent, x = layer("gru", 3, 5), torch.randn(2, 4, 3)
+
+    def step():
+        with ur.engine("cpu"):
+            return torch.autograd.grad(recurrent(x)[0].square().sum(), recurrent.parameters())
+
+    wanted = step()
+    room._free.clear()
+    with torch.inference_mode():
+        for borrowed in [take(count) for count in sizes]:
+            room.give(borrowed)
+    assert all(torch.equal(got, w) for got, w in zip(step(), wanted, strict=True))
+
+
 def test_the_memory_that_lies_by_is_bounded(monkeypatch):
     monkeypatch.setattr(room, "MOST", 100)
     room._free.clear()

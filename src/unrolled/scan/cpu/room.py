@@ -32,7 +32,9 @@ def take(count: int) -> Tensor:
     try:
         return _free[count].pop()
     except (KeyError, IndexError):
-        return memory(count)
+        # What inference borrows may serve a training step next, which writes into it.
+        with torch.inference_mode(False):
+            return memory(count)
 
 
 def give(room: Tensor) -> None:
