@@ -58,6 +58,7 @@ def words(
                 else _gensim(corpus, m, epochs, threads, seed)
             ),
         }
+        _compile(model, threads)
         figures: dict[str, dict[str, list[float]]] = {}
         for seed in range(1, seeds + 1):
             for name, train in sides.items():
@@ -85,6 +86,14 @@ def _shown(values: list[float]) -> str:
     if len(values) < 2:
         return format(mean, form)
     return f"{mean:{form}} ± {half_interval(values):{form}}"
+
+
+def _compile(model: str, threads: int) -> None:
+    """A training of almost nothing: the first one on a machine compiles the kernels, which is no pace."""
+    with tempfile.TemporaryDirectory() as place:
+        small = Path(place) / "small.txt"
+        small.write_text("the cat sat on the mat and the dog lay\n" * 200, encoding="utf-8")
+        _ours(small, model, 1, threads, 1)
 
 
 def _ours(corpus: Path, model: str, epochs: int, threads: int, seed: int) -> Run:
