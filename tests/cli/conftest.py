@@ -27,3 +27,19 @@ def refused(monkeypatch, capsys, tmp_path):
         return errors
 
     return run
+
+
+@pytest.fixture
+def accepted(monkeypatch, capsys, tmp_path):
+    """Runs a command in a folder of its own that must succeed; what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["unrolled", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        printed, errors = capsys.readouterr()
+        assert not exited.value.code, errors
+        return printed
+
+    return run

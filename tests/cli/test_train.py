@@ -2,11 +2,8 @@
 
 import json
 import re
-import sys
 
 import pytest
-
-from unrolled.cli import main
 
 SIZES = ["--hidden-size", 8, "--embedding-size", 4, "--batch", 4, "--steps", 4, "--validations", 1]
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 20
@@ -23,20 +20,13 @@ COMMANDS = {
 
 
 @pytest.fixture
-def train(monkeypatch, capsys, tmp_path):
+def train(accepted, tmp_path):
     """Runs `unrolled train COMMAND` here on a small file; what it printed."""
-    monkeypatch.chdir(tmp_path)
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
 
     def run(command, *more):
-        arguments = ["train", command, *COMMANDS[command], "--out", "m", *SIZES, *more]
-        monkeypatch.setattr(sys, "argv", ["unrolled", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        printed, errors = capsys.readouterr()
-        assert not exited.value.code, errors
-        return printed
+        return accepted("train", command, *COMMANDS[command], "--out", "m", *SIZES, *more)
 
     return run
 
