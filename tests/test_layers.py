@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import unrolled as ur
+from unrolled.scan import engines
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
 WORDS = ["hello", "eolll", "lleel"]
@@ -85,12 +86,32 @@ def test_an_engine_can_be_asked_for_and_explains_itself(rnn, lesson):
         ur.explain(rnn, x[:, :, :3])
 
 
-def test_the_variable_forces_an_engine(rnn, lesson, monkeypatch):
-    monkeypatch.setenv("UNROLLED_ENGINE", "reference")
+@pytest.fixture
+def variable(monkeypatch):
+    """Sets the variable as if the program had begun with it."""
+
+    def set(value):
+        monkeypatch.setenv("UNROLLED_ENGINE", value)
+        engines._program.cache_clear()
+
+    yield set
+    engines._program.cache_clear()
+
+
+def test_the_variable_forces_an_engine(rnn, lesson, variable, monkeypatch):
+    with torch.no_grad():
+        rnn(lesson)  # so that its like has come before
+    variable("reference")
     assert ur.explain(rnn, lesson.one_hot()).engine == "reference"
-    monkeypatch.setenv("UNROLLED_ENGINE", "fast")
-    with pytest.raises(ur.Error, match="UNROLLED_ENGINE: 'fast' is not an engine"):
+    ran, run = [], engines.ENGINES["reference"].run
+    monkeypatch.setattr(engines.ENGINES["reference"], "run", lambda call: ran.append(call) or run(call))
+    with torch.no_grad():
         rnn(lesson)
+    assert len(ran) == 1
+    variable("fast")
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad), pytest.raises(ur.Error, match="UNROLLED_ENGINE: 'fast' is not"):
+            rnn(lesson)
 
 
 def test_the_slow_engine_says_so_once():

@@ -2,7 +2,6 @@
 
 import ctypes
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import pad
@@ -19,12 +18,8 @@ def moved(kind, matrix, panels, sizes, vectors=(), count=2):
     names = ["matrix", "panels", *["first", "second"][: len(vectors)]]
     tasks.add(kind, sizes, **{name: (name, 0) for name in names})
     with workers(1e6, 1 << 20) as (pool, granted):
-        block = tasks.block(min(count, granted))
-        bases = [t.data_ptr() for t in (matrix, panels, *vectors)]
-        tasks.fill(block, np.array(bases + [0] * (4 - len(bases))))
-        Work([[(arrange.kernel(machine()), arrange.jobs(block))]]).alone() if count == 1 else pool.run(
-            Work([[(arrange.kernel(machine()), arrange.jobs(block))]])
-        )
+        copies = arrange.Copies(tasks, min(count, granted), machine())
+        copies.run([t.data_ptr() for t in (matrix, panels, *vectors)], None if count == 1 else pool)
 
 
 def nan(*shape):

@@ -140,9 +140,7 @@ def test_the_memory_that_lies_by_is_bounded(monkeypatch):
     monkeypatch.setattr(room, "MOST", 100)
     room._free.clear()
     for count in (60, 50, 40):
-        owner = weakref.WeakSet()
-        room.borrow(owner, count)
-        del owner
+        room.borrow(count)  # and given back at once
     assert sorted(room._free) == [40, 50]
 
 
@@ -150,9 +148,10 @@ def test_the_memory_that_lies_by_is_bounded(monkeypatch):
 def test_what_a_step_kept_goes_with_its_graph(monkeypatch, backward):
     kept, borrow = [], training.borrow
 
-    def watched(owner, count):
-        kept.append(weakref.ref(owner))
-        return borrow(owner, count)
+    def watched(count):
+        loan = borrow(count)
+        kept.append(weakref.ref(loan))
+        return loan
 
     monkeypatch.setattr(training, "borrow", watched)
     for options in ({}, {"bidirectional": True, "num_layers": 2}):

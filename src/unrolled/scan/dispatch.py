@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -36,14 +34,21 @@ def _run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
     lower = torch.get_autocast_dtype(device)
     inside = call.parameters[0].dtype if device == "cpu" else lower
+    lowered = Call(
+        call.stack,
+        call.input if call.indexed else _as(call.input, inside),
+        tuple([_as(p, inside) for p in call.parameters]),
+        tuple([_as(s, inside) for s in call.state]),
+        call.lengths,
+        call.reset,
+        call.training,
+        lower,
+    )
     with torch.autocast(device, enabled=False):
-        output, states = _run(
-            replace(
-                call,
-                input=call.input if call.indexed else call.input.to(inside),
-                parameters=tuple(p.to(inside) for p in call.parameters),
-                state=tuple(s.to(inside) for s in call.state),
-                lower=lower,
-            )
-        )
-    return output.to(lower), tuple(s.to(lower) for s in states)
+        output, states = _run(lowered)
+    return _as(output, lower), tuple([_as(s, lower) for s in states])
+
+
+def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    # Even a conversion to the same dtype takes a microsecond.
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)

@@ -64,11 +64,16 @@ def engine(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
+@cache
+def _program() -> str | None:
+    """The engine that the environment names; read once, for it would cost every call a microsecond."""
+    variable = os.environ.get("UNROLLED_ENGINE")
+    return _known(variable, "UNROLLED_ENGINE") if variable else None
+
+
 def choose(call: Call) -> Explanation:
     """The fastest engine that takes the call, or the forced one; raises Error if that one does not."""
-    forced = _forced.get()
-    if forced is None and (variable := os.environ.get("UNROLLED_ENGINE")):
-        forced = _known(variable, "UNROLLED_ENGINE")
+    forced = _forced.get() or _program()
     if forced is not None:
         reason = ENGINES[forced].refuses(call)
         if reason is not None:
@@ -88,9 +93,9 @@ def again(
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """What `scan` returns for an inference call whose like has come before, without checking it anew; None
     where it must be checked, or another engine was asked for, or somebody watches."""
-    if torch.compiler.is_compiling() or _forced.get() not in (None, "cpu") or watching.watched():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or watching.watched():
         return None
-    if os.environ.get("UNROLLED_ENGINE", "cpu") not in ("cpu", ""):
+    if (_forced.get() or _program()) not in (None, "cpu"):
         return None
     if not torch.is_autocast_enabled("cpu"):
         return _ready().again(stack, input, parameters, state, batch_first)

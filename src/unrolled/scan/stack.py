@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +13,7 @@ from ..cells import CELLS, Cell
 from ..errors import Error
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """The parameters of one layer in one direction, in torch.nn's shapes.
 
     ih (gates * hidden, input), hh (gates * hidden, output) or, diagonal, (gates * hidden,);
@@ -45,6 +44,7 @@ class Stack:
     """What finds this stack again with `named`; for a cell that ships, in every process."""
     shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
     """Parameter name -> shape, in torch.nn's order."""
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         function = self.cell.function
@@ -57,6 +57,11 @@ class Stack:
             name += "'"
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "shapes", self._shapes())
+        # Plans and kernels are found by the stack, several times a call.
+        object.__setattr__(self, "_hash", hash((self.cell, *self._numbers())))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.cell, *self._numbers())

@@ -15,8 +15,9 @@ import numpy as np
 
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
+from .fields import Fills
 from .machine import Machine
-from .pool import Jobs
+from .pool import Jobs, Pool, Work
 from .shape import copies, get, put
 
 TASK = ("kind", "matrix", "row", "rows", "cols", "panels", "panel", "line", "first", "second")
@@ -47,8 +48,8 @@ class Tasks:
     def __init__(self, bases: Mapping[str, int]) -> None:
         self._words: list[int] = []
         self._numbers = bases
-        self._addresses: list[tuple[int, int, int]] = []
-        self._where: np.ndarray | None = None
+        self.addresses: list[tuple[int, int, int]] = []
+        """(word of the block, number of the base, offset) of every address."""
 
     def __len__(self) -> int:
         return len(self._words) // len(TASK)
@@ -57,23 +58,34 @@ class Tasks:
         """One more; at: the base's name and the offset in bytes of matrix, panels, first, second."""
         start = _HEAD + len(self._words)
         self._words += [kind, 0, sizes.row, sizes.rows, sizes.cols, 0, sizes.panel, sizes.line, 0, 0]
-        self._addresses += [(start + TASK.index(n), self._numbers[base], o) for n, (base, o) in at.items()]
+        self.addresses += [(start + TASK.index(n), self._numbers[base], o) for n, (base, o) in at.items()]
 
     def block(self, workers: int) -> np.ndarray:
         """What the kernel is told, all but the addresses."""
         return np.array([len(self), workers, *self._words], dtype=np.int64)
 
-    def fill(self, block: np.ndarray, bases: np.ndarray) -> None:
-        """Writes the addresses into a block."""
-        if self._where is None:
-            self._where = np.array(self._addresses, dtype=np.int64).reshape(-1, 3).T
-        words, numbers, offsets = self._where
-        block[words] = bases[numbers] + offsets
 
-
-def jobs(made: np.ndarray) -> Jobs:
+def jobs(address: int, workers: int) -> Jobs:
     """The kernel's jobs for a block, which must stay where it is."""
-    return [[(made.ctypes.data, rank)] for rank in range(int(made[1]))]
+    return [[(address, rank)] for rank in range(workers)]
+
+
+class Copies:
+    """Tasks laid out for `count` workers; one call has them at a time."""
+
+    def __init__(self, tasks: Tasks, count: int, machine: Machine) -> None:
+        self._block, self._fills = tasks.block(count), Fills()
+        for word, base, offset in tasks.addresses:
+            self._fills.add(self._block, word, base, offset)
+        self._work = Work([[(kernel(machine), jobs(self._block.ctypes.data, count))]])
+
+    def run(self, bases: Sequence[int], pool: Pool | None) -> None:
+        """Does them all; without a pool they are for one worker."""
+        self._fills.write(bases)
+        if pool is None:
+            self._work.alone()
+        else:
+            pool.run(self._work)
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .arrange import Tasks
 from .fields import FIELDS, MOST_STATES
 from .layer import Group
 
@@ -37,51 +38,65 @@ class Derived:
         """This field is as that one of the group's."""
         self.copies.append((FIELDS[name], FIELDS[other]))
 
+    def moves(self, moving: Sequence[int]) -> list[tuple[int, int]]:
+        """Its words that are the group's, with those that they are in the group's, of all that move."""
+        own = {*self.fields, *(word for word, *_ in self.addresses), *(to for to, _ in self.copies)}
+        return [(word, word) for word in moving if word not in own] + self.copies
+
 
 class Blocks:
-    """The memory of derived blocks, written all at once when a call begins."""
+    """The memory of derived blocks, and of tasks that `arrange` does; what a call changes in them is
+    written all at once when it begins.
 
-    def __init__(self, blocks: Sequence[Derived]) -> None:
-        self._blocks = blocks
-        self._words = np.zeros((len(blocks), len(FIELDS)), dtype=np.int64)
-        self._flat = self._words.reshape(-1)
-        groups = {id(b.group): b.group for b in blocks}
-        self._groups = [
-            (g.block, np.array([i for i, b in enumerate(blocks) if b.group is g])) for g in groups.values()
-        ]
-        places = [(self._at(i, word), *rest) for i, b in enumerate(blocks) for word, *rest in b.addresses]
+    moving: the words of a group's block that differ from call to call.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Derived], tasks: Sequence[Tasks], workers: int, moving: Sequence[int]
+    ) -> None:
+        self._blocks, size = blocks, len(FIELDS)
+        done = [t.block(workers) for t in tasks]
+        starts = np.cumsum([len(blocks) * size, *map(len, done)])
+        self._flat = np.zeros(starts[-1], dtype=np.int64)
+        self._words = self._flat.data
+        for start, words in zip(starts, done, strict=False):
+            self._flat[start : start + len(words)] = words
+        self.tasks = [self._flat.ctypes.data + 8 * int(start) for start in starts[:-1]]
+        """Where the tasks lie."""
+        places = [(i * size + word, *rest) for i, b in enumerate(blocks) for word, *rest in b.addresses]
+        for start, one in zip(starts, tasks, strict=False):
+            places += [(start + word, *rest) for word, *rest in one.addresses]
         self._places, self._bases, self._offsets = np.array(places, dtype=np.int64).T
-        copies = [
-            (self._at(i, w), self._at(i, other)) for i, b in enumerate(blocks) for w, other in b.copies
-        ]
-        self._to, self._from = np.array(copies, dtype=np.int64).reshape(-1, 2).T
+        self._moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for group in {id(b.group): b.group for b in blocks}.values():
+            own = [(i * size, b) for i, b in enumerate(blocks) if b.group is group]
+            moves = [(i + to, word) for i, b in own for to, word in b.moves(moving)]
+            self._moves.append((group.block, *np.array(moves, dtype=np.int64).T))
         self.settle()
 
-    def _at(self, index: int, word: int) -> int:
-        return index * len(FIELDS) + word
-
     def settle(self) -> None:
-        """Takes up what was set since."""
-        fields = [
-            (self._at(i, w), value) for i, b in enumerate(self._blocks) for w, value in b.fields.items()
-        ]
-        self._names, self._values = np.array(fields, dtype=np.int64).T
+        """Takes up what was set since, in the blocks or in their groups'."""
+        size = len(FIELDS)
+        for index, block in enumerate(self._blocks):
+            own = self._flat[index * size : (index + 1) * size]
+            own[:] = block.group.block
+            own[[*block.fields]] = [*block.fields.values()]
 
     def address(self, block: Derived) -> int:
         """Where a block lies."""
-        return self._words[self._blocks.index(block)].ctypes.data
+        return self._flat.ctypes.data + 8 * len(FIELDS) * self._blocks.index(block)
 
     def begin(self, bases: np.ndarray) -> None:
-        """Writes all fields for a call."""
-        for source, rows in self._groups:
-            self._words[rows] = source
-        self._flat[self._to] = self._flat[self._from]
-        self._flat[self._names] = self._values
+        """Writes what this call changes."""
+        for source, to, words in self._moves:
+            self._flat[to] = source[words]
         self._flat[self._places] = bases[self._bases] + self._offsets
 
     def write(self, block: Derived, names: list[int], values: Sequence[int]) -> None:
         """Fields of one block for this call, after `begin`."""
-        self._words[self._blocks.index(block), names] = values
+        start = len(FIELDS) * self._blocks.index(block)
+        for name, value in zip(names, values, strict=True):
+            self._words[start + name] = value
 
 
 class Memory:

@@ -70,6 +70,11 @@ class Fills:
         """block[word] is to be base number `base` + offset."""
         self._fills.append((block.data, word, base, offset))
 
+    @property
+    def words(self) -> set[int]:
+        """All words that are filled in."""
+        return {word for _, word, _, _ in self._fills}
+
     def write(self, bases: Sequence[int]) -> None:
         """Fills them in."""
         for words, word, base, offset in self._fills:

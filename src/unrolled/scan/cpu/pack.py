@@ -13,7 +13,7 @@ from torch import Tensor
 from ..stack import Stack, Weights
 from . import arrange
 from .digest import Digest
-from .pool import Pool, Work
+from .pool import Pool
 from .room import borrow
 from .shape import Shape, panels
 
@@ -29,8 +29,8 @@ class Packed:
     """
 
     def __init__(self, offsets: dict[str, int], floats: int) -> None:
-        self.room = borrow(self, floats)
-        base = self.room.data_ptr()
+        self.room = borrow(floats)
+        base = self.room.floats.data_ptr()
         self.pointers = np.array([base + offsets[n] if n in offsets else 0 for n in PARTS], dtype=np.int64)
         """The parts' addresses in the order of `PARTS`; 0 for a part that is not there."""
 
@@ -50,6 +50,7 @@ class Packing:
         self._tasks = arrange.Tasks({name: index for index, name in enumerate(self._bases)})
         self._offsets: dict[str, int] = {}
         self._floats = 0
+        self._free: dict[int, list[arrange.Copies]] = {}
         self._zeros = torch.zeros(self._hidden)
         graph, dense, size = shape.graph, stack.cell.recurrent == "dense", stack.output_size
         b_ih = "b_ih" if stack.bias else "nothing"
@@ -111,23 +112,21 @@ class Packing:
         """The parameters in panels, by `count` workers whom the caller has claimed."""
         made = Packed(self._offsets, self._floats)
         held = {name: t.contiguous() for name, t in named(weights).items()}
-        held |= {"nothing": self._zeros, "room": made.room}
-        bases = [held[name].data_ptr() if name in held else 0 for name in self._bases]
-        block = self._tasks.block(count)
-        self._tasks.fill(block, np.array(bases, dtype=np.int64))
-        work = Work([[(arrange.kernel(self._machine), arrange.jobs(block))]])
-        if pool is None:
-            work.alone()
-        else:
-            pool.run(work)
+        held |= {"nothing": self._zeros, "room": made.room.floats}
+        try:
+            copies = self._free[count].pop()
+        except (KeyError, IndexError):
+            copies = arrange.Copies(self._tasks, count, self._machine)
+        copies.run([held[name].data_ptr() if name in held else 0 for name in self._bases], pool)
+        self._free.setdefault(count, []).append(copies)
         return made
 
 
 def named(weights: Weights) -> dict[str, Tensor]:
     """The parameters that are there, by name."""
-    found = {n: getattr(weights, n) for n in ("ih", "hh", "b_ih", "b_hh", "hr")}
+    found = dict(zip(Weights._fields, weights[:-1], strict=False))
     found |= {f"vector{j}": vector for j, vector in enumerate(weights.vectors)}
-    return {name: t.detach() for name, t in found.items() if t is not None}
+    return {name: t for name, t in found.items() if t is not None}
 
 
 class _Entry:

@@ -3,9 +3,6 @@ the arithmetic on them."""
 
 from __future__ import annotations
 
-import weakref
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -20,11 +17,19 @@ def memory(count: int) -> Tensor:
     return torch.empty(count, dtype=torch.float32)
 
 
-def borrow(owner: Any, count: int) -> Tensor:
-    """Uninitialised floats, for as long as `owner` lives."""
-    room = take(count)
-    weakref.finalize(owner, give, room).atexit = False
-    return room
+class Loan:
+    """Floats that are given back when nobody holds this any more."""
+
+    def __init__(self, floats: Tensor) -> None:
+        self.floats = floats
+
+    def __del__(self) -> None:
+        give(self.floats)
+
+
+def borrow(count: int) -> Loan:
+    """Uninitialised floats."""
+    return Loan(take(count))
 
 
 def take(count: int) -> Tensor:

@@ -29,7 +29,14 @@ class Side:
     """
 
     def __init__(
-        self, stack: Stack, layer: Layer, direction: int, memory: Memory, indexed: bool, dx: bool
+        self,
+        stack: Stack,
+        layer: Layer,
+        direction: int,
+        memory: Memory,
+        indexed: bool,
+        dx: bool,
+        dinitial: bool,
     ) -> None:
         self.stack, self.groups, self.geometry = stack, layer.directions[direction], layer.geometry
         self.shape, self.width = self.geometry.shape, self.geometry.width
@@ -50,7 +57,7 @@ class Side:
         self._dvectors = memory.take(len(self.groups) * hidden * self.shape.vectors * width)
         # Where both biases are added to the same gates, they have the same gradient.
         self._one_bias = not graph.r_only and not graph.x_only
-        self._scans = self._of_scan()
+        self._scans = self._of_scan(dinitial)
         if self.shape.x_columns:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
@@ -63,10 +70,13 @@ class Side:
                 block.same("operand", "raw")
                 block.same("o_lines", "s_lines")
 
-    def _of_scan(self) -> list[Derived]:
+    def _of_scan(self, dinitial: bool) -> list[Derived]:
         stack, geometry, shape, memory = self.stack, self.geometry, self.shape, self._memory
         w_h = self._transposed("hh", shape.graph.r_gates, stack.output_size) if shape.r_columns else 0
         w_q = self._transposed("hr", (0,), stack.hidden_size) if stack.proj_size else 0
+        # What nobody wants is written all the same, where nobody reads it.
+        wide = [geometry.batch * stack.state_size(k) for k in range(shape.states)]
+        unread = [0 if dinitial else memory.take(n) for n in wide]
         made = []
         for index, group in enumerate(self.groups):
             rows, block = len(group.rows.rowmap), Derived(group)
@@ -78,7 +88,7 @@ class Side:
                 size, row = geometry.state_panels(k) * rows * self.width, 4 * stack.state_size(k)
                 block.place("rest", **{f"dstate{k}": memory.take(size), f"dstart{k}": memory.take(size)})
                 block.place(f"dfinal{k}", **{f"dfinal{k}": 0})
-                block.place(f"dinitial{k}", **{f"dinitial{k}": 0})
+                block.place(f"dinitial{k}" if dinitial else "rest", **{f"dinitial{k}": unread[k]})
                 block.set(**{f"dfinal_row{k}": row, f"dinitial_row{k}": row})
             if stack.proj_size:
                 dh = memory.take(geometry.hidden_panels * rows * self.width)
@@ -237,24 +247,27 @@ class Side:
             n: (torch.zeros if zero else torch.empty)(shape) for n, (shape, zero) in self._tensors.items()
         }
 
-    def close(self, count: int, scan_workers: int) -> tuple[Phase, Phase, Phase]:
-        """What `count` workers do before the scan, after it, and last of all."""
+    def close(self, count: int, scan_workers: int, moving: Sequence[int]) -> tuple[Phase, Phase, Phase]:
+        """What `count` workers do before the scan, after it, and last of all.
+
+        moving: the words of a group's block that differ from call to call."""
         after, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
         for block in self._scans:
             block.set(workers=scan_workers)
         for block in [*self._features, *(b for _, _, b in self._products)]:
             block.set(workers=count)
-        self._blocks = Blocks([*self._scans, *self._features, *(b for _, _, b in self._products)])
+        derived = [*self._scans, *self._features, *(b for _, _, b in self._products)]
+        self._blocks = Blocks(derived, [self._into, self._out_of], count, moving)
         self.scans = [self._blocks.address(b) for b in self._scans]
 
         def jobs(block: Derived) -> Jobs:
             return [[(self._blocks.address(block), worker)] for worker in range(count)]
 
-        self._before, self._last = self._into.block(count), self._out_of.block(count)
-        first: Phase = [(address, arrange.jobs(self._before))] if len(self._into) else []
+        before, last = ([(address, arrange.jobs(at, count))] for at in self._blocks.tasks)
+        first: Phase = before if len(self._into) else []
         first += [(after["features"], jobs(b)) for b in self._features]
         products = [(after[kernel], jobs(block)) for kernel, _, block in self._products]
-        return first, products, [(address, arrange.jobs(self._last))] if len(self._out_of) else []
+        return first, products, last if len(self._out_of) else []
 
     def begin(self, bases: np.ndarray) -> None:
         """Writes the blocks for a call."""
@@ -264,10 +277,6 @@ class Side:
                 block.set(**self._segments(index))
             self._blocks.settle()
         self._blocks.begin(bases)
-        if len(self._into):
-            self._into.fill(self._before, bases)
-        if len(self._out_of):
-            self._out_of.fill(self._last, bases)
 
     def of_output(self, names: list[int], values: list[int]) -> None:
         """Where the output and its gradient lie, after `begin`."""
@@ -285,7 +294,7 @@ class Side:
         stack = self.stack
         gates, hidden, own = stack.cell.gates, stack.hidden_size, len(weights.vectors)
         dense, none = stack.cell.recurrent == "dense", torch.zeros
-        vectors = self._vectors(rest) if self.shape.vectors else torch.empty(0)
+        vectors = self._vectors(rest) if self.shape.vectors else rest
         found = [made["d_ih"] if "d_ih" in made else none(weights.ih.shape)]
         if weights.hh is not None and dense:
             found.append(made["d_hh"] if "d_hh" in made else none(weights.hh.shape))

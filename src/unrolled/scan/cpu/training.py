@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -21,7 +20,7 @@ from .machine import machine
 from .pack import Packed, packed
 from .pool import Work, workers
 from .program import Kernel, forward_kernel
-from .room import borrow
+from .room import Loan, borrow
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -60,7 +59,7 @@ class Course:
         geometry = Geometry(stack, kernel.shape, stack.input_size, x.shape[0], x.shape[1])
         self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
         self.work = Work([[(kernel.address, self.layer.jobs)]])
-        self.backward: dict[tuple[bool, int], Backward] = {}
+        self.backward: dict[tuple[bool, bool, int], Backward] = {}
         self.fills: Fills | None = None
         self.floats = 0
         """Of the history: every step's states and kept values, of all groups."""
@@ -112,10 +111,16 @@ class Scan:
     """What a forward pass left for its backward."""
 
     course: Course
+    key: Any
     input: Tensor
     packed: list[Packed]
     state: tuple[Tensor, ...]
     reset: Tensor | None
+    history: Loan
+
+    def __del__(self) -> None:
+        # Nobody else may have the course, whose blocks the backward reads, before this pass is over.
+        give(self.key, self.course)
 
 
 _LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
@@ -142,12 +147,10 @@ def scan_forward(call: Call) -> tuple[Tensor, Tensor | None, list[Tensor], Scan]
         course = take(key) or Course(call, kernel, count)
         parameters = stack.weights(call.parameters)[0]
         own = [packed(stack, kernel.shape, p, call.indexed, pool, count) for p in parameters]
-        scan = Scan(course, x, own, state, call.reset)
-        # Nobody else may have the course, whose blocks the backward reads, before this pass is over.
-        weakref.finalize(scan, give, key, course).atexit = False
+        scan = Scan(course, key, x, own, state, call.reset, borrow(course.floats))
         if call.lengths is not None:
             course.layer.shares(call.lengths.numpy())
-        course.fill(call, out, low, finals, borrow(scan, course.floats))
+        course.fill(call, out, low, finals, scan.history.floats)
         for made, groups in zip(own, course.layer.directions, strict=True):
             for group in groups:
                 group.block[PACKED] = made.pointers
@@ -159,6 +162,7 @@ class _Layered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         out, low, finals, ctx.scan = scan_forward(call)
+        ctx.set_materialize_grads(False)
         # Not the call, whose tensors the graph would hold beside those that it saves.
         ctx.rest = call.stack, call.lengths, call.reset, call.training
         ctx.save_for_backward(out, *tensors)
@@ -167,18 +171,19 @@ class _Layered(torch.autograd.Function):
         return out, *finals
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         out, x, *rest = ctx.saved_tensors
         stack, *others = ctx.rest
         count = stack.cell.states
         call = Call(stack, x, tuple(rest[count:]), tuple(rest[:count]), *others)
         if torch.is_grad_enabled():
             return None, *_again(call, grads)
-        return None, *_gradients(call, ctx.scan, out, grads, ctx.needs_input_grad[1])
+        _, dx, *wanted = ctx.needs_input_grad
+        return None, *_gradients(call, ctx.scan, out, grads, dx, any(wanted[:count]))
 
 
 def _gradients(
-    call: Call, scan: Scan, out: Tensor, grads: tuple[Tensor, ...], dx: bool
+    call: Call, scan: Scan, out: Tensor, grads: tuple[Tensor | None, ...], dx: bool, dinitial: bool
 ) -> list[Tensor | None]:
     """The gradients of (input, states, parameters) of one layer, whose output was `out`."""
     stack, course = call.stack, scan.course
@@ -187,18 +192,22 @@ def _gradients(
         pool,
         count,
     ):
-        backward = course.backward.get((dx, count))
-        if backward is None:
-            backward = course.backward[dx, count] = Backward(stack, course.layer, call.indexed, dx, count)
-        return backward.run(stack.weights(call.parameters)[0], scan.input, out, grads, pool)
+        key = dx, dinitial, count
+        if key not in course.backward:
+            moving = sorted(course.fills.words | set(PACKED.tolist())) if course.fills else []
+            made = Backward(stack, course.layer, call.indexed, dx, dinitial, count, moving)
+            course.backward[key] = made
+        own = stack.weights(call.parameters)[0]
+        return course.backward[key].run(own, scan.input, out, scan.state, grads, pool)
 
 
-def _again(call: Call, grads: tuple[Tensor, ...]) -> list[Tensor | None]:
+def _again(call: Call, grads: tuple[Tensor | None, ...]) -> list[Tensor | None]:
     """The gradients with a graph of their own, for those who differentiate twice."""
     output, states = reference.run(call)
     inputs = [call.input, *call.state, *call.parameters]
     wanted = [t for t in inputs if t.requires_grad]
-    pairs = [(r, g.to(r.dtype)) for r, g in zip((output, *states), grads, strict=True) if r.requires_grad]
+    results = zip((output, *states), grads, strict=True)
+    pairs = [(r, g.to(r.dtype)) for r, g in results if r.requires_grad and g is not None]
     found = iter(
         torch.autograd.grad(
             [r for r, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True
