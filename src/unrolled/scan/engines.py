@@ -110,10 +110,10 @@ def _in_autocast(
     if not isinstance(input, Tensor) or not (states is None or isinstance(states, tuple)):
         return None
     dtype, lower = parameters[0].dtype, torch.get_autocast_dtype("cpu")
-    if input.is_floating_point():
+    if input.is_floating_point() and input.dtype is not dtype:
         input = input.to(dtype)
     if states is not None:
-        states = tuple(s.to(dtype) if isinstance(s, Tensor) else s for s in states)
+        states = tuple([s.to(dtype) if isinstance(s, Tensor) else s for s in states])
     return _ready().again(stack, input, parameters, states, batch_first, lower)
 
 

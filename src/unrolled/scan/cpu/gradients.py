@@ -13,7 +13,7 @@ from torch import Tensor
 from ..stack import Stack, Weights
 from . import room
 from .derived import BASE, BASES, Memory
-from .fields import FIELDS
+from .fields import FIELDS, MOST_STATES
 from .layer import Layer, assign, place
 from .machine import machine
 from .pool import Pool, Work
@@ -25,6 +25,8 @@ _OUTPUT.append(FIELDS["dout_low"])
 _RESULT = [FIELDS[n] for n in ("result", "result_row", "result_step")]
 _WEIGHTS = {BASE[name]: name for name in ("ih", "hh", "hr")}
 """The parameters that a backward pass reads as they are, by the numbers of their bases."""
+_ZEROS, _REST = BASE["zeros"], BASE["rest"]
+_DFINAL, _DINITIAL = ([BASE[f"{n}{k}"] for k in range(MOST_STATES)] for n in ("dfinal", "dinitial"))
 
 
 class Backward:
@@ -79,9 +81,8 @@ class Backward:
         dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, grads[1:], strict=True))]
         dinitials = [torch.empty(s.shape) for s in state] if self._dinitial else []
         memory = room.take(self._memory.zeros + self._memory.rest)
-        zeros, rest = memory[: self._memory.zeros], memory[self._memory.zeros :]
         if self._memory.zeros:
-            zeros.zero_()
+            memory[: self._memory.zeros].zero_()
         dxs, results = [], []
         held: list[Any] = [out, dout, dfinals, dinitials]  # kernels have addresses only
         for direction, (side, own) in enumerate(zip(self._sides, weights, strict=True)):
@@ -95,11 +96,10 @@ class Backward:
             words = self._bases.data
             for number, tensor in tensors.items():
                 words[number] = tensor.data_ptr()
-            words[BASE["zeros"]] = memory.data_ptr()
-            words[BASE["rest"]] = memory.data_ptr() + 4 * self._memory.zeros
-            for name, tensors in (("dfinal", dfinals), ("dinitial", dinitials)):
-                for k, tensor in enumerate(tensors):
-                    words[BASE[f"{name}{k}"]] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
+            words[_ZEROS], words[_REST] = memory.data_ptr(), memory.data_ptr() + 4 * self._memory.zeros
+            for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
+                for number, tensor in zip(numbers, given, strict=False):
+                    words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
             side.begin(self._bases)
             low = int(dout.dtype is torch.bfloat16)
             side.of_output(_OUTPUT, [*self._part(dout, direction), *self._part(out, direction), low])
@@ -107,7 +107,7 @@ class Backward:
                 dxs.append(self._like(x))
                 side.of_result(_RESULT, place(dxs[-1], direction == 1))
         pool.run(self._work)
-        found = [s.parameters(m, w, rest) for s, m, w in zip(self._sides, results, weights, strict=True)]
+        found = [s.parameters(m, w, memory) for s, m, w in zip(self._sides, results, weights, strict=True)]
         held.clear()
         room.give(memory)
         for other in dxs[1:]:

@@ -262,4 +262,6 @@ class _Ready:
             pool.run(self._work)
         if self._lower is None:
             return out, tuple(finals)
-        return out.to(self._lower), tuple([f.to(self._lower) for f in finals])
+        if out.dtype is not self._lower:
+            out = out.to(self._lower)
+        return out, tuple([f.to(self._lower) for f in finals])

@@ -243,9 +243,7 @@ class Side:
 
     def results(self) -> dict[str, Tensor]:
         """The tensors that the gradients go into."""
-        return {
-            n: (torch.zeros if zero else torch.empty)(shape) for n, (shape, zero) in self._tensors.items()
-        }
+        return {n: torch.zeros(s) if zero else torch.empty(s) for n, (s, zero) in self._tensors.items()}
 
     def close(self, count: int, scan_workers: int, moving: Sequence[int]) -> tuple[Phase, Phase, Phase]:
         """What `count` workers do before the scan, after it, and last of all.
@@ -289,12 +287,12 @@ class Side:
             if kernel == "inputs":
                 self._blocks.write(block, names, values)
 
-    def parameters(self, made: dict[str, Tensor], weights: Weights, rest: Tensor) -> list[Tensor]:
+    def parameters(self, made: dict[str, Tensor], weights: Weights, memory: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order."""
         stack = self.stack
         gates, hidden, own = stack.cell.gates, stack.hidden_size, len(weights.vectors)
         dense, none = stack.cell.recurrent == "dense", torch.zeros
-        vectors = self._vectors(rest) if self.shape.vectors else rest
+        vectors = self._vectors(memory) if self.shape.vectors else memory
         found = [made["d_ih"] if "d_ih" in made else none(weights.ih.shape)]
         if weights.hh is not None and dense:
             found.append(made["d_hh"] if "d_hh" in made else none(weights.hh.shape))
@@ -313,10 +311,10 @@ class Side:
             found.append(made["d_hr"])
         return [*found, *(vectors[j].clone() for j in range(own))]
 
-    def _vectors(self, rest: Tensor) -> Tensor:
+    def _vectors(self, memory: Tensor) -> Tensor:
         """The gradients of the vectors of one weight a unit (vector, hidden), summed over the groups."""
         count, units = self.shape.vectors, self.geometry.hidden_panels * self.width
-        first = self._dvectors // 4
-        parts = rest[first : first + len(self.groups) * units * count]
+        first = self._memory.zeros + self._dvectors // 4
+        parts = memory[first : first + len(self.groups) * units * count]
         whole = parts.view(len(self.groups), self.geometry.hidden_panels, count, self.width).sum(0)
         return whole.transpose(0, 1).reshape(count, units)[:, : self.stack.hidden_size]
