@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from . import dynamo
 from .errors import Error
 from .options import check_options
-from .scan import Call, Explanation, Stack, State, engines, scan, validate
+from .scan import Call, Explanation, Stack, State, engines, folded, scan, validate
 from .scripting import Scriptable
 from .text import Batch
 
@@ -71,6 +71,23 @@ class Scanned(Scriptable):
         input = x_t[None] if one else x_t[:, None]
         output, state = self._scan(input, state)
         return output[0] if one else output[:, 0], state
+
+    def through(self, batch: Batch, table: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """What the layer gives for table[batch.indices], the symbols as rows of a table.
+
+        W_ih (E e_i) = (W_ih E) e_i: the product with an embedding E (symbols, feature) is made once a
+        symbol and not once a step, which is less where the batch is longer than the vocabulary.
+        """
+        stack, parameters = folded(self.stack, self._flat(), table)
+        return scan(
+            stack,
+            batch.indices,
+            parameters,
+            hx,
+            lengths=None if batch.full else batch.lengths,
+            batch_first=True,
+            training=self.training,
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         # As in torch.nn, the rate may be changed after the layer was made.

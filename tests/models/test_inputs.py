@@ -37,7 +37,7 @@ def test_what_is_read_is_the_parts_side_by_side(input, tmp_path):
     indices = torch.tensor([[0, 1, 2], [3, 1, 0]])
     table = torch.cat(parts, -1)
     wanted, _ = model.layers(table[indices])
-    logits, _ = model(indices)
+    logits, _ = model.eval()(indices)
     torch.testing.assert_close(logits, model.head(wanted))
     model.save(tmp_path)
     loaded = ur.LanguageModel.load(tmp_path)
@@ -100,3 +100,47 @@ def test_a_table_of_another_width_is_refused():
         language("frozen", vectors_size=3).set_vectors(TABLE)
     with pytest.raises(ur.Error, match="are None wide"):
         language("embedding").set_vectors(TABLE)
+
+
+FOLDING = [
+    {"cell": "rnn_tanh"},
+    {"cell": "gru", "num_layers": 2, "bidirectional": True},
+    {"cell": "lstm", "proj_size": 3},
+    {"cell": "min_gru", "layer_norm": True, "num_layers": 2, "bidirectional": True},
+    {"cell": "gru", "zoneout": 0.5},
+]
+
+
+@pytest.mark.parametrize("options", FOLDING, ids=lambda o: o["cell"] + str(len(o)))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_table_makes_the_embeddings_product_once_a_symbol(options, dtype, monkeypatch):
+    """In training, and all gradients are the same; in evaluation nothing is made another way."""
+    torch.manual_seed(0)
+    vocabulary = ur.Vocabulary("abcde", padding="<pad>")
+    model = ur.Classifier(vocabulary, ["x", "y"], hidden_size=5, embedding_size=4, **options).to(dtype)
+    batch = vocabulary.encode(["abcd", "eab", "", "abcdeedcba"])
+    through, folded = type(model.layers).through, []
+    monkeypatch.setattr(
+        type(model.layers), "through", lambda *given: folded.append(given) or through(*given)
+    )
+    found = []
+    for folds in (True, False):
+        monkeypatch.setattr(model, "_folds", lambda batch, folds=folds: folds)
+        model.zero_grad()
+        torch.manual_seed(1)
+        output, state = model.hidden(batch)
+        states = state if isinstance(state, tuple) else (state,)
+        total = sum(
+            (t * torch.linspace(-1, 1, t.numel(), dtype=dtype).view_as(t)).sum() for t in (output, *states)
+        )
+        total.backward()
+        found.append(
+            [output, *states, *(p.grad for p in model.layers.parameters()), model.embedding.weight.grad]
+        )
+    monkeypatch.undo()
+    assert len(folded) == 1
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5 if dtype == torch.float32 else 1e-12)
+    assert model._folds(batch)
+    assert not model.eval()._folds(batch)
+    assert not model.train()._folds(vocabulary.encode(["abcd"]))

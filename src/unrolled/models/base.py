@@ -99,8 +99,23 @@ class Model(nn.Module):
         """The last layer's output (batch, time, hidden * directions), and the state at each row's end."""
         if self.kinds == ("one-hot",):
             return self.run(self.layers, batch, state)
+        if self.embedding is not None and self._folds(batch):
+            return self.layers.through(batch, self.embedding.weight, state)
         lengths = None if batch.full else batch.lengths
         return self.run(self.layers, self.embedded(batch), state, lengths=lengths)
+
+    def _folds(self, batch: Batch) -> bool:
+        """Whether a training step had better make the embedding and the layers' first product one.
+
+        Never in evaluation: a text's last bits must not hang on what else is read with it.
+        """
+        config = self.config
+        return (
+            self.training
+            and self.kinds == ("embedding",)
+            and batch.indices.numel() > len(self.vocabulary)
+            and not any(config[n] for n in ("input_dropout", "word_dropout", "residual", "bfloat16"))
+        )
 
     def run(self, layers: Recurrent, *given: Any, **named: Any) -> tuple[Tensor, Any]:
         """What the layers return; of a bfloat16 model in training, computed under autocast and widened

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..cells import Cell
 from ..errors import Error
 from ..layers import Recurrent
-from ..scan import Stack, scan
+from ..scan import Stack, folded, scan
 from ..text import Batch
 from . import zoneout
 
@@ -178,12 +178,23 @@ class DeepRecurrent(Recurrent):
         reset: Tensor | None = None,
     ) -> Any:
         """As `Recurrent`, for a Batch or a (batch, time, feature) tensor."""
-        stack = self.stack
         if isinstance(input, Batch):
-            x, lengths = input.indices, None if input.full else input.lengths
-        else:
-            x = input
-        inside = None
+            return self._deep(input.indices, hx, None if input.full else input.lengths, reset)
+        return self._deep(input, hx, lengths, reset)
+
+    def through(self, batch: Batch, table: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """As `Recurrent`."""
+        return self._deep(batch.indices, hx, None if batch.full else batch.lengths, None, table)
+
+    def _deep(
+        self,
+        x: Tensor,
+        hx: Any,
+        lengths: Tensor | Sequence[int] | None,
+        reset: Tensor | None,
+        table: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        stack, inside = self.stack, None
         if lengths is not None:
             lengths = torch.as_tensor(lengths)
             inside = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
@@ -191,6 +202,8 @@ class DeepRecurrent(Recurrent):
         after: list[tuple[Tensor, ...]] = []
         for k in range(stack.num_layers):
             one, parameters = self._layer(k, self.training)
+            if k == 0 and table is not None:
+                one, parameters = folded(one, parameters, table)
             slots = slice(k * stack.directions, (k + 1) * stack.directions)
             begin = None if before is None else tuple(s[slots] for s in before)
             if one.cell.states > stack.cell.states:
@@ -222,7 +235,7 @@ class DeepRecurrent(Recurrent):
         output, state = self(x_t[:, None], state)
         return output[:, 0], state
 
-    def _layer(self, k: int, training: bool) -> tuple[Stack, list[Tensor]]:
+    def _layer(self, k: int, training: bool) -> tuple[Stack, Sequence[Tensor]]:
         """Layer k alone: its stack, with zoneout if it has any, and its parameters, in training without
         the weights dropped."""
         stack, cell = self.stack, self.stack.cell

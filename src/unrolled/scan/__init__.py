@@ -9,7 +9,7 @@ from torch import Tensor
 from . import engines
 from .dispatch import run
 from .engines import Explanation, engine
-from .stack import Call, Stack, Weights
+from .stack import Call, Stack, Weights, folded
 from .validate import State, validate
 from .watching import Watched, watch
 
@@ -21,6 +21,7 @@ __all__ = [
     "Watched",
     "Weights",
     "engine",
+    "folded",
     "run",
     "scan",
     "validate",

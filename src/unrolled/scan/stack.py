@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -161,6 +162,21 @@ def named(name: str) -> Stack:
             int(proj_size),
         )
     return _named[name]
+
+
+@lru_cache(maxsize=256)
+def _of_symbols(stack: Stack, symbols: int) -> Stack:
+    return replace(stack, input_size=symbols)
+
+
+def folded(stack: Stack, parameters: Sequence[Tensor], table: Tensor) -> tuple[Stack, tuple[Tensor, ...]]:
+    """The stack and its parameters as those that read symbols i where these read table[i].
+
+    table: (symbols, input_size). Of the first layer weight_ih becomes weight_ih tableᵀ.
+    """
+    pairs = zip(stack.shapes, parameters, strict=True)
+    made = tuple([p @ table.T if n.startswith("weight_ih_l0") else p for n, p in pairs])
+    return _of_symbols(stack, len(table)), made
 
 
 @dataclass(frozen=True)
