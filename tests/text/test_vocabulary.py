@@ -137,3 +137,23 @@ def test_what_follows_a_prompt_is_a_text(unit, prompt, symbols, wanted):
         assert vocabulary.continued("the ", symbols) == text[1:]
     else:
         assert text == wanted
+
+
+@pytest.mark.parametrize("unit", ["character", "byte", "jamo", "grapheme", "word"])
+@pytest.mark.parametrize("normalize", [None, "NFC", "NFD"])
+def test_rows_are_the_numbers_of_each_text(unit, normalize):
+    # Joined, the second text's first mark would go with the first text's last letter.
+    texts = ["cafe", "\u0301 é", "", "한글 각", "e\u0301", "a b  c"]
+    options = {} if normalize is None else {"normalize": normalize}
+    if unit == "byte":
+        vocabulary = ur.Vocabulary("", unit=unit, **options)
+    else:
+        vocabulary = ur.Vocabulary(" ".join(texts), unit=unit, unknown="<?>", **options)
+    rows = vocabulary.rows([*texts, "ω"])
+    assert [row.tolist() for row in rows] == [vocabulary.numbers(t).tolist() for t in [*texts, "ω"]]
+    assert vocabulary.rows([]) == []
+
+
+def test_rows_name_the_place_within_the_text():
+    with pytest.raises(ur.Error, match=r"symbol 'x' .* at position 1 "):
+        ur.Vocabulary("abc").rows(["abc", "axb"])

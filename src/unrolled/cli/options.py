@@ -23,16 +23,12 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
-def plan(
-    minutes: float | None, steps: int | None, rate: float | None, default_rate: float, **others: Any
-) -> Plan:
+def plan(minutes: float | None, steps: int | None, **others: Any) -> Plan:
     """The plan of the command line: three minutes if nothing is said."""
     if minutes is None and steps is None:
         minutes = 3.0
     seconds = None if minutes is None else minutes * 60
-    return Plan(
-        seconds=seconds, steps=steps, learning_rate=default_rate if rate is None else rate, **others
-    )
+    return Plan(seconds=seconds, steps=steps, **others)
 
 
 CHOSEN = ("hidden_size", "dropout", "learning_rate", "enough")

@@ -67,6 +67,12 @@ class Shared:
     steps: Annotated[int | None, Option(help="Updates of the weights, instead of minutes.")] = None
     batch: Annotated[int | None, Option(help="Rows read side by side.")] = None
     learning_rate: Annotated[float | None, Option(help="The highest one of the schedule.")] = None
+    head_rate: Annotated[
+        float | None, Option(help="The head's learning rate, in times that of all else.")
+    ] = None
+    weight_decay: Annotated[
+        float | None, Option(help="AdamW's: what is taken of each weight a step, over the rate.")
+    ] = None
     validations: Annotated[int, Option(help="How many times the model is judged.")] = _PLAN.validations
     patience: Annotated[int, Option(help="End after so many validations without a best; 0: never.")] = 0
     seed: Annotated[int, Option(help="Of the weights and of the order of reading.")] = 0
@@ -76,13 +82,18 @@ class Shared:
     resume: Annotated[bool, Option("--resume", help="Go on with the unfinished run in the folder.")] = False
     tensorboard: Annotated[bool, Option("--tensorboard", help="Also write a log for TensorBoard.")] = False
 
-    def plan(self, rate: float) -> Plan:
-        """The plan; rate: the learning rate where none is given."""
+    def rates(self) -> dict[str, float]:
+        """How fast to learn, where the user set it, by the names in Plan."""
+        return o.given(
+            learning_rate=self.learning_rate, head_rate=self.head_rate, weight_decay=self.weight_decay
+        )
+
+    def plan(self, **defaults: float) -> Plan:
+        """The plan; defaults: of what is not given."""
         return o.plan(
             self.minutes,
             self.steps,
-            self.learning_rate,
-            rate,
+            **defaults | self.rates(),
             validations=self.validations,
             patience=self.patience,
             checkpoint_every=self.checkpoint_every,

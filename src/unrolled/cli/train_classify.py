@@ -50,7 +50,7 @@ def classify(
     run: Shared,
 ) -> None:
     """Learn to give a text one of several labels; the labels are those in the file."""
-    plan, given, out = run.plan(2e-3), run.given(), run.out
+    plan, given, out = run.plan(learning_rate=2e-3, weight_decay=0.3), run.given(), run.out
     options = ClassifierOptions(
         unit=unit,
         least=least,
@@ -80,7 +80,7 @@ def classify(
             out,
             plan,
             options,
-            given | o.given(learning_rate=run.learning_rate),
+            given | run.rates(),
             lambda: choose.for_classifier(
                 _lengths(known, vocabulary, longest), len(vocabulary), len(names), plan, options, given
             ),

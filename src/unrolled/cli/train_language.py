@@ -10,7 +10,7 @@ import typer
 
 from ..models import LanguageModel
 from ..text import Index, read_text
-from ..training import Options, Plan, choose, train_language
+from ..training import Options, choose, train_language
 from ..training.evaluation import evaluate_language, peek
 from ..training.language import numbers, vocabulary_for
 from ..training.parallel import joined
@@ -47,7 +47,7 @@ def language(
     run: Shared,
 ) -> None:
     """Learn to write like a text: a model of its characters, the best one kept."""
-    plan, out = run.plan(Plan(steps=1).learning_rate), run.out
+    plan, out = run.plan(head_rate=2.0, weight_decay=0.1), run.out
     given = run.given() | o.given(tied=tied, proj_size=proj_size, window=window, unit=unit, least=least)
     other = None if validation is None else read_text(validation)
     console = o.console()
@@ -65,7 +65,7 @@ def language(
             out,
             plan,
             options,
-            given | o.given(learning_rate=run.learning_rate),
+            given | run.rates(),
             lambda: choose.for_language(len(known), len(vocabulary), plan, options, given),
         )
         options, plan = choice.options, choice.plan

@@ -35,7 +35,7 @@ def tag(
     run: Shared,
 ) -> None:
     """Learn to give each word of a sentence its tag; the tags are those in the file."""
-    plan, out = run.plan(3e-3), run.out
+    plan, out = run.plan(learning_rate=3e-3), run.out
     options = TaggerOptions(
         least=least,
         character_size=character_size,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -108,10 +109,11 @@ class Classifier(Model):
             raise TypeError("Classifier: texts are one str; wanted a list of texts")
         training = self.training
         self.eval()
-        rows = [self.read(text) for text in texts]
+        rows = [row[: self.config["longest"] or None] for row in self.vocabulary.rows(texts)]
         result = torch.empty(len(rows), len(self.labels))
-        for some in _alike(rows):
-            result[some] = self(self.batch([rows[i] for i in some])).float().softmax(-1).cpu()
+        for some in _alike(np.array([len(row) for row in rows], dtype=np.int64)):
+            batch = self.batch([torch.from_numpy(rows[i].astype(np.int64)) for i in some])
+            result[torch.from_numpy(some)] = self(batch).float().softmax(-1).cpu()
         self.train(training)
         return result
 
@@ -122,12 +124,15 @@ class Classifier(Model):
             h = state if isinstance(state, Tensor) else state[0]
             directions = 2 if self.config["bidirectional"] else 1
             return h[-directions:].transpose(0, 1).flatten(1)
+        full = bool((lengths == output.shape[1]).all())
         lengths = lengths.to(output.device)
         if pooling == "mean":  # the output is zero past a row's end
             return output.sum(1) / lengths.clamp(min=1)[:, None]
         inside = (torch.arange(output.shape[1], device=output.device) < lengths[:, None])[..., None]
         if output.shape[1] == 0:
             return output.sum(1)
+        if self.score is None and full:
+            return output.amax(1)
         if self.score is None:
             pooled = output.masked_fill(~inside, float("-inf")).amax(1)
         else:
@@ -147,14 +152,20 @@ class Classifier(Model):
         return cls(vocabulary, labels, **shared_options(config), **extra)
 
 
-def _alike(rows: Sequence[Tensor], places: int = 1 << 15) -> Iterator[list[int]]:
-    """The rows' numbers in groups of like lengths, each of about so many symbols, padding included."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    group: list[int] = []
-    for i in order:
-        if group and (len(group) + 1) * len(rows[i]) > places:
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
+def _alike(lengths: np.ndarray, places: int = 1 << 12) -> Iterator[np.ndarray]:
+    """The rows' numbers in groups of about so many symbols, padding included, that stay in the cache; where
+    there are enough rows of one length, without padding."""
+    order = np.argsort(lengths, kind="stable")
+    begin, first = 0, -1
+    for i, length in enumerate(lengths[order].tolist()):
+        if i > begin and ((i - begin + 1) * length > places or _differ(i - begin, first, length, places)):
+            yield order[begin:i]
+            begin = i
+        first = length if i == begin else first
+    if len(order):
+        yield order[begin:]
+
+
+def _differ(rows: int, length: int, next: int, places: int) -> bool:
+    """Whether a longer row had better not go with so many of a length."""
+    return next != length and 4 * rows * length >= places

@@ -43,6 +43,17 @@ class Lookup:
             return np.concatenate(parts) if parts else np.zeros(0, dtype=self.dtype)
         return self._named(self._unit.cut(text))
 
+    def rows(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """What a call gives for each text: together, where a character is a symbol."""
+        if isinstance(self._unit, Character):
+            try:
+                whole = self("".join(texts))
+            except Error:
+                pass  # one by one below, which names the place within its text
+            else:
+                return np.split(whole, np.cumsum([len(text) for text in texts])[:-1]) if texts else []
+        return [self(text) for text in texts]
+
     def _named(self, symbols: Sequence[str]) -> np.ndarray:
         found = np.fromiter(map(self._numbers.get, symbols, repeat(self._unknown)), np.int64, len(symbols))
         if len(found) and found.min() < 0:

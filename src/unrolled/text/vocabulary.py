@@ -221,6 +221,13 @@ class Vocabulary:
             return np.fromiter((self.index(symbol) for symbol in text), dtype=self.dtype, count=len(text))
         return self._lookup(self.normalized(text))
 
+    def rows(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """`numbers` of each text, much faster where there are many short ones."""
+        # A part of a normalised text is normalised.
+        if self.normalized(whole := "".join(texts)) != whole:
+            texts = [self.normalized(text) for text in texts]
+        return self._lookup.rows(texts)
+
     def sentences(self, blocks: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """A text given in blocks as (numbers, ends), piece by piece: its numbers, of the type `dtype`, and
         where among a piece's numbers its lines end, line feed included.

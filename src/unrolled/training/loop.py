@@ -89,8 +89,10 @@ class _Run:
         self.group = group
         self.wrapped = group.wrap(task.model)
         self.parameters = dict(task.model.named_parameters())
+        head = {n: p for n, p in self.parameters.items() if n.startswith("head.")}
+        others = [p for n, p in self.parameters.items() if n not in head]
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(),
+            [{"params": others, "times": 1.0}, {"params": [*head.values()], "times": plan.head_rate}],
             plan.learning_rate,
             (0.9, 0.99),
             weight_decay=plan.weight_decay,
@@ -143,7 +145,7 @@ class _Run:
     def _train_step(self, fraction: float) -> None:
         counts, begin = self.counts, time.perf_counter()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.rate(fraction)
+            group["lr"] = self.plan.rate(fraction) * group["times"]
         loss, symbols = self.task.loss(self.wrapped)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

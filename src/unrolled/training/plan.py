@@ -20,6 +20,8 @@ class Plan:
     enough: the part of the seconds that is spent, where more would gain nothing.
     learning_rate: the highest one, after `warm_up` (a fraction of the budget) and before the cosine
         that ends in a hundredth of it.
+    head_rate: the head's learning rate, in times that of all else.
+    weight_decay: AdamW's (Loshchilov & Hutter 2017): a step takes learning rate × this of each weight.
     clip: the largest norm of all gradients together.
     validations: how many times the model is judged, evenly over the budget, the last at its end.
     patience: end early when so many validations in a row were not the best; 0: never.
@@ -29,6 +31,7 @@ class Plan:
     seconds: float | None = None
     steps: int | None = None
     learning_rate: float = 4e-3
+    head_rate: float = 1.0
     weight_decay: float = 0.01
     clip: float = 1.0
     warm_up: float = 0.02
@@ -44,6 +47,7 @@ class Plan:
             "seconds",
             "steps",
             "learning_rate",
+            "head_rate",
             "clip",
             "validations",
             "checkpoint_every",
@@ -52,6 +56,8 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise Error(f"training: {name} is {value}; wanted more than 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise Error(f"training: weight_decay is {self.weight_decay}; wanted 0 or more")
         if self.patience < 0:
             raise Error(f"training: patience is {self.patience}; wanted 0 (never end early) or more")
         if not 0 <= self.warm_up < 1:
