@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from unrolled.bench import first, host, measure, peak
+from unrolled.bench import first, host, measure, peak, training
 from unrolled.bench.features import FEATURES, STEPS
 from unrolled.bench.figure import Figure
 from unrolled.bench.first import FIRST
@@ -243,3 +243,16 @@ def test_wrong_options(options, message):
     done = CliRunner().invoke(app, ["bench", *options])
     assert isinstance(done.exception, Error)
     assert message in str(done.exception)
+
+
+def test_training_is_timed_beside_torch_nns_loop(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 40, encoding="utf-8")
+    sizes = ["--hidden-size", "8", "--batch", "2", "--window", "8", "--rounds", "1"]
+    training.main([str(text), *sizes])
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "8 units, batches of 2 x 8, symbols a second"
+    assert [line.split()[0] for line in lines] == ["RNN", "GRU", "LSTM"]
+    for line in lines:
+        _, _, ours, _, theirs, ratio, _ = line.replace(",", "").split()
+        assert float(ratio) == pytest.approx(float(ours) / float(theirs), abs=0.02)

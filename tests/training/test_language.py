@@ -183,3 +183,28 @@ def test_word_vectors_of_none_of_the_words_are_refused(tmp_path):
     said = []
     train_language("the zebra sat\n" * 100, tmp_path / "yes", Plan(steps=1), options, say=said.append)
     assert said[0].startswith("1 of 3 words have a vector in")
+
+
+def test_weight_decay_fades_in_three_passes_at_the_mean_rate():
+    plan = Plan(steps=1, learning_rate=4e-3)
+    for steps in (1000, 5000):
+        mean = plan.learning_rate / 2
+        assert (1 - mean * plan.decay(steps)) ** (3 * steps) == pytest.approx(math.exp(-1), rel=1e-2)
+    assert plan.decay(1) == plan.decay(300) > plan.decay(301)
+    assert Plan(steps=1, weight_decay=0.0).decay(1000) == 0
+    for wrong in (-0.1, math.inf, math.nan):
+        with pytest.raises(ur.Error, match="weight_decay is"):
+            Plan(steps=1, weight_decay=wrong)
+
+
+def test_a_pass_has_as_many_steps_as_it_takes():
+    text, generator = torch.arange(101), torch.Generator().manual_seed(0)
+    reading = Streams(text, batch=3, window=10, generator=generator)
+    steps, offset = 0, reading.position()[1]["offset"]
+    model = ur.LanguageModel(ur.Vocabulary(map(str, range(101))), hidden_size=2)
+    while reading.position()[1]["offset"] == offset and steps < 10:
+        reading.loss(model)
+        steps += 1
+        if reading.position()[1]["position"] == 0:
+            break
+    assert steps == reading.windows == 3

@@ -29,7 +29,9 @@ def compare(
     lower: bool = typer.Option(True, help="Words in lower case."),
 ) -> None:
     """Train one small classifier with one-hot, learned, Word2Vec and GloVe inputs, under one budget."""
-    plan = o.plan(1.0 if minutes is None and steps is None else minutes, steps, learning_rate=2e-3)
+    plan = o.plan(
+        1.0 if minutes is None and steps is None else minutes, steps, learning_rate=2e-3, weight_decay=0.01
+    )
     options = ClassifierOptions(
         unit="word", lower=lower, least=least, hidden_size=hidden_size, embedding_size=width
     )

@@ -31,7 +31,7 @@ def plan(minutes: float | None, steps: int | None, **others: Any) -> Plan:
     return Plan(seconds=seconds, steps=steps, **others)
 
 
-CHOSEN = ("hidden_size", "dropout", "learning_rate", "enough")
+CHOSEN = ("hidden_size", "dropout", "input_dropout", "learning_rate", "enough")
 """What is chosen for the data and the time where the user leaves it open."""
 
 

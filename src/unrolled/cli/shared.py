@@ -67,11 +67,8 @@ class Shared:
     steps: Annotated[int | None, Option(help="Updates of the weights, instead of minutes.")] = None
     batch: Annotated[int | None, Option(help="Rows read side by side.")] = None
     learning_rate: Annotated[float | None, Option(help="The highest one of the schedule.")] = None
-    head_rate: Annotated[
-        float | None, Option(help="The head's learning rate, in times that of all else.")
-    ] = None
     weight_decay: Annotated[
-        float | None, Option(help="AdamW's: what is taken of each weight a step, over the rate.")
+        float | None, Option(help="AdamW's; without it, a weight fades to 1/e in three passes.")
     ] = None
     validations: Annotated[int, Option(help="How many times the model is judged.")] = _PLAN.validations
     patience: Annotated[int, Option(help="End after so many validations without a best; 0: never.")] = 0
@@ -84,9 +81,7 @@ class Shared:
 
     def rates(self) -> dict[str, float]:
         """How fast to learn, where the user set it, by the names in Plan."""
-        return o.given(
-            learning_rate=self.learning_rate, head_rate=self.head_rate, weight_decay=self.weight_decay
-        )
+        return o.given(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
 
     def plan(self, **defaults: float) -> Plan:
         """The plan; defaults: of what is not given."""

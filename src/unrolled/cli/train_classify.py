@@ -50,7 +50,7 @@ def classify(
     run: Shared,
 ) -> None:
     """Learn to give a text one of several labels; the labels are those in the file."""
-    plan, given, out = run.plan(learning_rate=2e-3, weight_decay=0.3), run.given(), run.out
+    plan, given, out = run.plan(learning_rate=2e-3), run.given(), run.out
     options = ClassifierOptions(
         unit=unit,
         least=least,

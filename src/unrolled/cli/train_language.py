@@ -47,7 +47,7 @@ def language(
     run: Shared,
 ) -> None:
     """Learn to write like a text: a model of its characters, the best one kept."""
-    plan, out = run.plan(head_rate=2.0, weight_decay=0.1), run.out
+    plan, out = run.plan(), run.out
     given = run.given() | o.given(tied=tied, proj_size=proj_size, window=window, unit=unit, least=least)
     other = None if validation is None else read_text(validation)
     console = o.console()

@@ -25,6 +25,8 @@ READ_PER_PARAMETER = 10
 """Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
 MEASURED = 1.0
 """Seconds for which a speed is measured, or a hundredth of the plan's where that is less."""
+WORD_DROPOUT = 0.3
+"""Of the features of words' embeddings, in a classifier."""
 ENOUGH = 12
 """Passes over short rows after which more time gains nothing."""
 
@@ -82,7 +84,9 @@ def for_classifier(
     given: dict[str, Any],
 ) -> Choice:
     """The size for short texts: the largest up to 256 that makes ENOUGH passes in the plan's time; where
-    that leaves time over, the run ends earlier. lengths: of the texts; symbols: distinct ones."""
+    that leaves time over, the run ends earlier. Of words the embeddings have dropout.
+
+    lengths: of the texts; symbols: distinct ones."""
     options = replace(options, **given)
     if plan.seconds is None:
         return Choice(options, plan)
@@ -104,11 +108,16 @@ def for_classifier(
     ends = plan.seconds * enough
     over = f"; {ENOUGH} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
     mean = total / max(len(lengths), 1)
+    chosen: dict[str, Any] = {"hidden_size": hidden}
+    if options.unit == "word" and options.embedding_size and options.input != "one-hot":
+        # Most words are rare: their embeddings are learnt by heart first.
+        chosen["input_dropout"] = WORD_DROPOUT
+    chosen = {name: value for name, value in chosen.items() if name not in given}
+    also = f", dropout {WORD_DROPOUT} of the embeddings" if "input_dropout" in chosen else ""
     why = (
         f"chosen for {plan.seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
-        f"symbols: {hidden} units, about {min(passes, ENOUGH):.1f} passes{over}"
+        f"symbols: {hidden} units{also}, about {min(passes, ENOUGH):.1f} passes{over}"
     )
-    chosen = {} if "hidden_size" in given else {"hidden_size": hidden}
     return Choice(replace(options, **chosen), replace(plan, enough=enough), why, chosen)
 
 

@@ -107,6 +107,10 @@ class _ClassifierTask:
             self.weights = (len(examples) / (len(labels) * counts)).float().to(device)
         self.plan, self.options = plan, options
 
+    @property
+    def steps_per_pass(self) -> int:
+        return self.rows.batches
+
     def loss(self, model: nn.Module) -> tuple[Tensor, int]:
         some, symbols, factor = self.rows.next()
         device = self.model.device

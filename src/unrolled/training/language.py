@@ -35,6 +35,7 @@ class Options(ModelOptions):
     tied: the head's weights are the embedding's.
     """
 
+    embedding_size: int = 128
     batch: int = 8
     window: int = 64
     unit: str = "character"
@@ -63,6 +64,10 @@ class _LanguageTask:
         generator = torch.Generator().manual_seed(options.seed)
         self.streams = Streams(known, options.batch, options.window, generator, group, device)
         self.plan, self.options = plan, options
+
+    @property
+    def steps_per_pass(self) -> int:
+        return self.streams.windows
 
     def loss(self, model: nn.Module) -> tuple[Tensor, int]:
         return self.streams.loss(model), self.streams.batch * self.streams.window

@@ -89,13 +89,11 @@ class _Run:
         self.group = group
         self.wrapped = group.wrap(task.model)
         self.parameters = dict(task.model.named_parameters())
-        head = {n: p for n, p in self.parameters.items() if n.startswith("head.")}
-        others = [p for n, p in self.parameters.items() if n not in head]
         self.optimizer = torch.optim.AdamW(
-            [{"params": others, "times": 1.0}, {"params": [*head.values()], "times": plan.head_rate}],
+            self.parameters.values(),
             plan.learning_rate,
             (0.9, 0.99),
-            weight_decay=plan.weight_decay,
+            weight_decay=plan.decay(task.steps_per_pass),
             fused=True,
         )
         self.counts = _Counts()
@@ -145,7 +143,7 @@ class _Run:
     def _train_step(self, fraction: float) -> None:
         counts, begin = self.counts, time.perf_counter()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.rate(fraction) * group["times"]
+            group["lr"] = self.plan.rate(fraction)
         loss, symbols = self.task.loss(self.wrapped)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from ..errors import Error
 from ..models.base import Model
 
+FADES = 3
+"""Passes over the data in which weight decay alone would take a weight to 1/e."""
+SHORT_PASS = 300
+"""Steps that a pass counts as at least: on little data weights would fade before they are learnt."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -20,8 +25,8 @@ class Plan:
     enough: the part of the seconds that is spent, where more would gain nothing.
     learning_rate: the highest one, after `warm_up` (a fraction of the budget) and before the cosine
         that ends in a hundredth of it.
-    head_rate: the head's learning rate, in times that of all else.
     weight_decay: AdamW's (Loshchilov & Hutter 2017): a step takes learning rate × this of each weight.
+        None: as much as lets a weight fade to 1/e within FADES passes over the data (see `decay`).
     clip: the largest norm of all gradients together.
     validations: how many times the model is judged, evenly over the budget, the last at its end.
     patience: end early when so many validations in a row were not the best; 0: never.
@@ -31,8 +36,7 @@ class Plan:
     seconds: float | None = None
     steps: int | None = None
     learning_rate: float = 4e-3
-    head_rate: float = 1.0
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
     clip: float = 1.0
     warm_up: float = 0.02
     validations: int = 10
@@ -47,7 +51,6 @@ class Plan:
             "seconds",
             "steps",
             "learning_rate",
-            "head_rate",
             "clip",
             "validations",
             "checkpoint_every",
@@ -56,7 +59,7 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise Error(f"training: {name} is {value}; wanted more than 0")
-        if not 0 <= self.weight_decay < math.inf:
+        if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
             raise Error(f"training: weight_decay is {self.weight_decay}; wanted 0 or more")
         if self.patience < 0:
             raise Error(f"training: patience is {self.patience}; wanted 0 (never end early) or more")
@@ -64,6 +67,14 @@ class Plan:
             raise Error(
                 f"training: warm_up is {self.warm_up}; wanted a part of the budget from 0 to below 1"
             )
+
+    def decay(self, steps_per_pass: int) -> float:
+        """AdamW's weight decay λ: the given one, or 1 / (FADES · steps a pass · η/2), η/2 being the mean
+        rate. The weights are then a mean of their updates over the last FADES passes, which is best about
+        alike for data and models of all sizes (Wang & Aitchison 2024, arXiv:2405.13698)."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 2 / (FADES * max(steps_per_pass, SHORT_PASS) * self.learning_rate)
 
     def rate(self, fraction: float) -> float:
         """The learning rate when so much of the budget is spent: linear from 0 over `warm_up`, then a
@@ -119,6 +130,11 @@ class Task(Protocol):
     @property
     def metric(self) -> str:
         """The score's name."""
+        ...
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Batches in one pass over the data."""
         ...
 
     def loss(self, model: nn.Module) -> tuple[Tensor, int]:

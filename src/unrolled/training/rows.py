@@ -48,6 +48,11 @@ class Rows:
             return some[:1].tolist(), symbols, 0.0
         return mine, symbols, self._group.size / len(some)
 
+    @property
+    def batches(self) -> int:
+        """Batches in one pass."""
+        return len(self._order)
+
     def padding(self) -> float:
         """The part of all places in this pass's batches that are padding."""
         places = sum(len(some) * int(self._lengths[some].max()) for some in self._order)

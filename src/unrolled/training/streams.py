@@ -63,6 +63,11 @@ class Streams:
         self._state: Any = None
         self._begin_pass()
 
+    @property
+    def windows(self) -> int:
+        """Windows of each stream in one pass."""
+        return self._streams.shape[1] // self.window
+
     def loss(self, model: nn.Module) -> Tensor:
         """The mean nats a symbol on the next window of this process's streams, times their share."""
         begin = self._position

@@ -73,6 +73,10 @@ class _TaggerTask:
         self.rows = Rows([len(s.words) for s in sentences], options.batch, generator, group)
         self.group, self.plan, self.options = group, plan, options
 
+    @property
+    def steps_per_pass(self) -> int:
+        return self.rows.batches
+
     def loss(self, model: nn.Module) -> tuple[Tensor, int]:
         some, symbols, factor = self.rows.next()
         logits = model(self.model.read([self.sentences[i].words for i in some]))
