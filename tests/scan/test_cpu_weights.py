@@ -1,6 +1,7 @@
 """Weights laid out by an earlier call are never used for parameters that hold something else."""
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from cpu_cases import halve, layer
 
 import unrolled as ur
+from unrolled.scan import scan
 from unrolled.scan.cpu import pack
 from unrolled.scan.cpu.digest import Digest
 
@@ -151,3 +153,22 @@ def test_a_digest_sees_negation_and_any_order():
         values.copy_(change)
         assert not digest.holds()
         values.copy_(before)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_weights_that_are_new_in_each_step_leave_nothing_behind(grad):
+    """As those of DropConnect, of a parametrisation, or of an embedding made one with them; the biases are
+    the same all along."""
+    torch.manual_seed(0)
+    layer, x = ur.GRU(3, 5), torch.randn(4, 2, 3)
+    parameters, held = list(layer.parameters()), []
+    for _ in range(6):
+        new = [p * 0.5 if p.dim() == 2 else p for p in parameters]
+        with torch.set_grad_enabled(grad), ur.engine("cpu"):
+            output, _ = scan(layer.stack, x, new)
+            if grad:
+                output.sum().backward()
+        del new, output
+        gc.collect()
+        held.append((len(pack._kept), len(weakref.finalize._registry)))
+    assert held[-1] == held[1]

@@ -147,7 +147,7 @@ class _Run:
         loss, symbols = self.task.loss(self.wrapped)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.plan.clip)
+        self._clip()
         counts.last_loss = self.group.mean(float(loss.detach()))
         if not math.isfinite(counts.last_loss):
             kept = "" if counts.best is None else f"; the best model so far ({counts.best:.4f}) is saved"
@@ -161,6 +161,14 @@ class _Run:
         counts.losses.append(counts.last_loss)
         counts.training_seconds += time.perf_counter() - begin
         self._report()
+
+    def _clip(self) -> None:
+        """Scales the gradients so that their norm together is at most the plan's."""
+        found = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = nn.utils.get_total_norm(found)
+        # torch's own would pass over all of them to multiply by 1.
+        if not norm <= self.plan.clip:
+            nn.utils.clip_grads_with_norm_(self.parameters.values(), self.plan.clip, norm)
 
     def _validate(self) -> None:
         if not self.group.leads:

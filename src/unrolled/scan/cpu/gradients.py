@@ -23,8 +23,8 @@ from .side import Side
 _OUTPUT = [FIELDS[n + part] for n in ("dout", "out") for part in ("", "_row", "_step")]
 _OUTPUT.append(FIELDS["dout_low"])
 _RESULT = [FIELDS[n] for n in ("result", "result_row", "result_step")]
-_WEIGHTS = {BASE[name]: name for name in ("ih", "hh", "hr")}
-"""The parameters that a backward pass reads as they are, by the numbers of their bases."""
+_WEIGHTS = [(BASE[name], name) for name in ("ih", "hh", "hr")]
+"""The parameters that a backward pass reads as they are, with the numbers of their bases."""
 _ZEROS, _REST = BASE["zeros"], BASE["rest"]
 _DFINAL, _DINITIAL = ([BASE[f"{n}{k}"] for k in range(MOST_STATES)] for n in ("dfinal", "dinitial"))
 
@@ -86,28 +86,19 @@ class Backward:
         dxs, results = [], []
         held: list[Any] = [out, dout, dfinals, dinitials]  # kernels have addresses only
         for direction, (side, own) in enumerate(zip(self._sides, weights, strict=True)):
-            made = side.results()
+            made = side.results.make()
             results.append(made)
             tensors = {BASE[name]: tensor for name, tensor in made.items()}
-            tensors |= {
-                n: t.contiguous() for n, name in _WEIGHTS.items() if (t := getattr(own, name)) is not None
-            }
+            tensors |= {n: t.contiguous() for n, name in _WEIGHTS if (t := getattr(own, name)) is not None}
             held.append(tensors)
-            words = self._bases.data
-            for number, tensor in tensors.items():
-                words[number] = tensor.data_ptr()
-            words[_ZEROS], words[_REST] = memory.data_ptr(), memory.data_ptr() + 4 * self._memory.zeros
-            for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
-                for number, tensor in zip(numbers, given, strict=False):
-                    words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
-            side.begin(self._bases)
+            side.begin(self._addresses(tensors, memory, direction, dfinals, dinitials))
             low = int(dout.dtype is torch.bfloat16)
             side.of_output(_OUTPUT, [*self._part(dout, direction), *self._part(out, direction), low])
             if self._dx:
                 dxs.append(self._like(x))
                 side.of_result(_RESULT, place(dxs[-1], direction == 1))
         pool.run(self._work)
-        found = [s.parameters(m, w, memory) for s, m, w in zip(self._sides, results, weights, strict=True)]
+        found = [side.parameters(made, memory) for side, made in zip(self._sides, results, strict=True)]
         held.clear()
         room.give(memory)
         for other in dxs[1:]:
@@ -117,6 +108,24 @@ class Backward:
             *(dinitials or [None] * len(state)),
             *(g for one in found for g in one),
         ]
+
+    def _addresses(
+        self,
+        tensors: dict[int, Tensor],
+        memory: Tensor,
+        direction: int,
+        dfinals: list[Tensor],
+        dinitials: list[Tensor],
+    ) -> np.ndarray:
+        """The bases of a direction, by their numbers; tensors: those that are its own alone."""
+        words = self._bases.data
+        for number, tensor in tensors.items():
+            words[number] = tensor.data_ptr()
+        words[_ZEROS], words[_REST] = memory.data_ptr(), memory.data_ptr() + 4 * self._memory.zeros
+        for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
+            for number, tensor in zip(numbers, given, strict=False):
+                words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
+        return self._bases
 
     def _part(self, tensor: Tensor, direction: int) -> list[int]:
         """Where a direction's part of an output lies."""

@@ -137,16 +137,19 @@ class _Entry:
         self.addresses = addresses
         self.held: tuple[list[int], Digest | None, Packed] | None = None
         """Versions, digest and panels, replaced at once."""
-        for parameter in parameters:
-            weakref.finalize(parameter, _forget, key, self).atexit = False
+        self._ends = [weakref.finalize(p, self.forget, key) for p in parameters]
+        for end in self._ends:
+            end.atexit = False
+
+    def forget(self, key: Any) -> None:
+        """Lets all go. The parameters that still live must not hold it: another may be new in each step."""
+        if _kept.get(key) is self:
+            del _kept[key]
+        for end in self._ends:
+            end.detach()
 
 
 _kept: dict[tuple[Any, ...], _Entry] = {}
-
-
-def _forget(key: Any, entry: _Entry) -> None:
-    if _kept.get(key) is entry:
-        del _kept[key]
 
 
 _packings: dict[Any, Packing] = {}
@@ -185,6 +188,8 @@ def packed(
         or entry.addresses != addresses
         or not all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
     ):
+        if entry is not None:
+            entry.forget(key)
         entry = _kept[key] = _Entry(parameters, addresses, key)
     versions = [0 if p.is_inference() else p._version for p in parameters]
     held, again = entry.held, False

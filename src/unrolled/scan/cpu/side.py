@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..stack import Stack, Weights
+from ..stack import Stack
 from . import arrange
 from .derived import BASE, Blocks, Derived, Memory
 from .layer import Layer
 from .pool import Jobs
 from .program import products_after
+from .results import Results
 from .shape import panels
 
 _SEGMENT = 168
@@ -44,7 +44,6 @@ class Side:
         self._into, self._out_of = arrange.Tasks(BASE), arrange.Tasks(BASE)
         self._features: list[Derived] = []
         self._products: list[tuple[str, int, Derived]] = []
-        self._tensors: dict[str, tuple[tuple[int, ...], bool]] = {}
         self._arrays: list[np.ndarray] = []
         self._counts: list[np.ndarray] = []
         hidden, graph, width = self.geometry.hidden_panels, self.shape.graph, self.width
@@ -56,12 +55,13 @@ class Side:
         ]
         self._dvectors = memory.take(len(self.groups) * hidden * self.shape.vectors * width)
         # Where both biases are added to the same gates, they have the same gradient.
-        self._one_bias = not graph.r_only and not graph.x_only
+        one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
+        self.results = Results(stack, one_bias)
         self._scans = self._of_scan(dinitial)
         if self.shape.x_columns:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
-            own = self._of_weights("hh", graph.r_gates, stack.output_size, not self._one_bias)
+            own = self._of_weights("hh", graph.r_gates, stack.output_size, not one_bias)
             for block in own:
                 block.same("operand", "state0")
                 block.same("o_lines", "s_lines")
@@ -148,7 +148,7 @@ class Side:
                 matrix=("d_ih", 4 * gate * hidden * symbols),
                 panels=("zeros", start + index * count * symbols * line),
             )
-        self._tensor("d_ih", gates, symbols, False)
+        self._result("d_ih", gates, symbols, False)
 
     def _of_weights(self, name: str, gates: Sequence[int], size: int, bias: bool) -> list[Derived]:
         """The products that make the gradient (gates * rows, size) of a weight, and of its bias."""
@@ -162,7 +162,7 @@ class Side:
             block.place(f"d_{name}" if direct else "zeros", result=start)
             block.set(a_panels=len(gates) * count, o_panels=panels(size, self.width), result_row=wide)
         self._panels_of(name, gates, direct, blocks, bias)
-        self._tensor(f"d_{name}", gates, size, direct)
+        self._result(f"d_{name}", gates, size, direct)
         for index, gate in enumerate(gates if not direct else ()):
             self._out_of.add(
                 arrange.JOIN,
@@ -192,7 +192,7 @@ class Side:
                 block.place(f"d_b_{name}" if direct else "zeros", sums=start)
         if not bias:
             return
-        self._tensor(f"d_b_{name}", gates, 0, direct)
+        self._result(f"d_b_{name}", gates, 0, direct)
         for index, gate in enumerate(gates if not direct else ()):
             self._out_of.add(
                 arrange.JOIN,
@@ -233,17 +233,13 @@ class Side:
             "together": together,
         }
 
-    def _tensor(self, name: str, gates: Sequence[int], size: int, direct: bool) -> None:
-        """A gradient's shape, (every gate's rows, size), and whether it must begin as zeros."""
+    def _result(self, name: str, gates: Sequence[int], size: int, direct: bool) -> None:
+        """A gradient of (every gate's rows, size), or of a bias where size is 0."""
         every = 1 if name == "d_hr" else self.stack.cell.gates
         rows = every * self._rows(name.removeprefix("d_"))
-        self._tensors[name] = ((rows, size) if size else (rows,), direct or len(gates) < every)
+        self.results.add(name, (rows, size) if size else (rows,), direct or len(gates) < every)
 
     # A call
-
-    def results(self) -> dict[str, Tensor]:
-        """The tensors that the gradients go into."""
-        return {n: torch.zeros(s) if zero else torch.empty(s) for n, (s, zero) in self._tensors.items()}
 
     def close(self, count: int, scan_workers: int, moving: Sequence[int]) -> tuple[Phase, Phase, Phase]:
         """What `count` workers do before the scan, after it, and last of all.
@@ -287,29 +283,9 @@ class Side:
             if kernel == "inputs":
                 self._blocks.write(block, names, values)
 
-    def parameters(self, made: dict[str, Tensor], weights: Weights, memory: Tensor) -> list[Tensor]:
-        """The gradients in the parameters' order."""
-        stack = self.stack
-        gates, hidden, own = stack.cell.gates, stack.hidden_size, len(weights.vectors)
-        dense, none = stack.cell.recurrent == "dense", torch.zeros
-        vectors = self._vectors(memory) if self.shape.vectors else memory
-        found = [made["d_ih"] if "d_ih" in made else none(weights.ih.shape)]
-        if weights.hh is not None and dense:
-            found.append(made["d_hh"] if "d_hh" in made else none(weights.hh.shape))
-        elif weights.hh is not None:
-            found.append(vectors[own : own + gates].reshape(-1))
-        if weights.b_ih is not None:
-            found.append(made["d_b_ih"] if "d_b_ih" in made else none(gates * hidden))
-        if weights.b_hh is not None and dense:
-            if self._one_bias and self.shape.r_columns:
-                found.append(found[-1].clone())
-            else:
-                found.append(made["d_b_hh"] if "d_b_hh" in made else none(gates * hidden))
-        elif weights.b_hh is not None:
-            found.append(vectors[own + gates :].reshape(-1))
-        if weights.hr is not None:
-            found.append(made["d_hr"])
-        return [*found, *(vectors[j].clone() for j in range(own))]
+    def parameters(self, made: dict[str, Tensor], memory: Tensor) -> list[Tensor]:
+        """The gradients in the parameters' order; memory: what the call had."""
+        return self.results.ordered(made, self._vectors(memory) if self.shape.vectors else memory)
 
     def _vectors(self, memory: Tensor) -> Tensor:
         """The gradients of the vectors of one weight a unit (vector, hidden), summed over the groups."""
