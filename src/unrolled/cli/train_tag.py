@@ -35,7 +35,8 @@ def tag(
     run: Shared,
 ) -> None:
     """Learn to give each word of a sentence its tag; the tags are those in the file."""
-    plan, out = run.plan(learning_rate=3e-3), run.out
+    # Most words of a tagger come seldom: decay would take them back between two sights of them.
+    plan, out = run.plan(learning_rate=3e-3, weight_decay=0.01), run.out
     options = TaggerOptions(
         least=least,
         character_size=character_size,

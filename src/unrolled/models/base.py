@@ -112,6 +112,7 @@ class Model(nn.Module):
         config = self.config
         return (
             self.training
+            and not torch.compiler.is_compiling()  # its graphs serve every size, and this hangs on it
             and self.kinds == ("embedding",)
             and batch.indices.numel() > len(self.vocabulary)
             and not any(config[n] for n in ("input_dropout", "word_dropout", "residual", "bfloat16"))
