@@ -17,7 +17,7 @@ from ..scan import engine
 from .figure import Figure
 from .measure import agree, medians
 from .peak import Copy, MultiplyAdds
-from .work import Shape
+from .work import LAYERS, Shape
 
 BATCH = 32
 
@@ -142,7 +142,7 @@ def _ratio(
     return Figure(what, backward, theirs / ours, "×", wanted, limit=theirs / least)
 
 
-CELL = {"RNN": "rnn_tanh", "GRU": "gru", "LSTM": "lstm"}
+CELL = {name.upper(): cell for name, cell in LAYERS.items()}
 NAMES = tuple(CELL)
 
 FEATURES: dict[str, Callable[[bool, int], Iterator[Figure]]] = {

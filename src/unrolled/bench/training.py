@@ -8,6 +8,7 @@ process; a turn is some steps, the median over the turns counts.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import Error
 from ..models import LanguageModel
 from ..text import Vocabulary, read_text
 from ..training.streams import Streams
-
-KINDS = {"RNN": "rnn_tanh", "GRU": "gru", "LSTM": "lstm"}
-"""torch.nn's layers, and the cells that they are here."""
+from .work import LAYERS
 
 
 class Plain(nn.Module):
@@ -59,9 +59,9 @@ def measure(text: str, hidden_size: int, batch: int, window: int, rounds: int) -
     """Symbols a second by layer, ours and torch.nn's."""
     vocabulary, found = Vocabulary(text), {}
     numbers = vocabulary.encode(text)
-    for kind, cell in KINDS.items():
+    for kind, cell in LAYERS.items():
         ours = LanguageModel(vocabulary, cell, hidden_size, embedding_size=128)
-        models = (ours, Plain(kind, len(vocabulary), 128, hidden_size))
+        models = (ours, Plain(kind.upper(), len(vocabulary), 128, hidden_size))
         steps = [
             training_step(m, Streams(numbers, batch, window, torch.Generator().manual_seed(0)))
             for m in models
@@ -75,7 +75,7 @@ def measure(text: str, hidden_size: int, batch: int, window: int, rounds: int) -
                     step()
                 if round:
                     own.append((time.perf_counter() - begin) / 10)
-        found[kind] = [batch * window / median(own) for own in times]
+        found[kind.upper()] = [batch * window / median(own) for own in times]
     return found
 
 
@@ -99,4 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Error as error:
+        sys.exit(f"unrolled.bench.training: {error}")

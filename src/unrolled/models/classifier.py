@@ -156,16 +156,12 @@ def _alike(lengths: np.ndarray, places: int = 1 << 12) -> Iterator[np.ndarray]:
     """The rows' numbers in groups of about so many symbols, padding included, that stay in the cache; where
     there are enough rows of one length, without padding."""
     order = np.argsort(lengths, kind="stable")
-    begin, first = 0, -1
-    for i, length in enumerate(lengths[order].tolist()):
-        if i > begin and ((i - begin + 1) * length > places or _differ(i - begin, first, length, places)):
+    ascending, begin = lengths[order].tolist(), 0
+    for i, length in enumerate(ascending):
+        rows, least = i - begin, ascending[begin]
+        enough = length > least and 4 * rows * least >= places
+        if rows and (enough or (rows + 1) * length > places):
             yield order[begin:i]
             begin = i
-        first = length if i == begin else first
     if len(order):
         yield order[begin:]
-
-
-def _differ(rows: int, length: int, next: int, places: int) -> bool:
-    """Whether a longer row had better not go with so many of a length."""
-    return next != length and 4 * rows * length >= places
