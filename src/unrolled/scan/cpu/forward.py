@@ -9,7 +9,7 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import Tiles, for_tiles, for_widths
-from .shape import BARRIER, Shape, copies, copies_low, get, products, put, put_output, slot
+from .shape import BARRIER, Shape, copies, copies_low, get, products, put_final, put_output, slot
 from .step import point, projected_rows, step_rows
 from .sync import barrier, share
 
@@ -273,7 +273,7 @@ def _finish(f: Function, b: Block, shape: Shape, rank: Value, rows: Value) -> No
                 start = f.at(b[f"start{k}"], (p * rows + row) * f.bytes)
                 chosen = f.choose(empty, start, slot(f, b, "state", k, p, end, row))
                 value = f.load(f.vector, chosen, f.bytes)
-                put(f, value, f.at(target, p * f.bytes), size - p * f.width)
+                put_final(f, b, value, target, p, size)
     q0, q1 = share(f, b, rank, "out_panels")
     with f.when(f.compare("eq", b["full"], 0)), f.loop(0, b["steps"]) as s:
         count = f.load(I64, f.at(b["active"], s * 8), 8)

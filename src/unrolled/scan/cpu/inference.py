@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Output (batch, time, directions * output), states (layers * directions, batch, size) each."""
     stack = call.stack
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
-    x, finals = call.input, tuple([torch.empty(s.shape) for s in call.state])
+    x, finals = call.input, finals_of(call.state, low(call.lower))
     lengths = None if call.lengths is None else call.lengths.numpy()
     for index, weights in enumerate(stack.weights(call.parameters)):
         lower = call.lower if index + 1 == stack.num_layers else None
@@ -82,6 +83,11 @@ def low(lower: torch.dtype | None) -> torch.dtype:
     return torch.bfloat16 if lower is torch.bfloat16 else torch.float32
 
 
+def finals_of(state: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Uninitialised last states, shaped as the initial ones."""
+    return tuple([torch.empty(s.shape, dtype=dtype) for s in state])
+
+
 def output_like(x: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uninitialised (batch, time, size) with time outside in memory if it is so in x."""
     batch, time = x.shape[:2]
@@ -117,9 +123,12 @@ def fields_of(tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[
     names += ["reset", "reset_row", "reset_step"]
     # A boundary before step t is, walking backwards, one before step t - 1.
     values += [0, 0, 0] if reset is None else place(reset, reverse, 1)
+    names.append("final_low")
+    values.append(int(finals[0].dtype is torch.bfloat16))
     for k, (state, final) in enumerate(zip(initial, finals, strict=True)):
         names += [f"initial{k}", f"initial_row{k}", f"final{k}", f"final_row{k}"]
-        values += [state.data_ptr(), 4 * state.stride(0), final.data_ptr(), 4 * final.stride(0)]
+        values += [state.data_ptr(), 4 * state.stride(0)]
+        values += [final.data_ptr(), final.element_size() * final.stride(0)]
     return [FIELDS[n] for n in names], values
 
 

@@ -19,7 +19,7 @@ from ..stack import Call, Stack
 from . import refuses
 from .digest import Digest
 from .fields import FIELDS, Fills
-from .inference import PACKED, fields_of, low, output_like, tensors_of
+from .inference import PACKED, fields_of, finals_of, low, output_like, tensors_of
 from .layer import Geometry, Layer, cost
 from .machine import machine
 from .pack import packed
@@ -187,7 +187,7 @@ class _Ready:
         self._lower, self._dtype = call.lower, low(call.lower)
         sample = torch.empty(self._out, dtype=self._dtype)
         last = sample if batch_first else sample.transpose(0, 1)
-        finals = tuple([torch.empty(s) for s in self._shapes])
+        finals = finals_of(call.state, self._dtype)
         self._fills, phases = Fills(), []
         self._kept: list[Any] = [kernel]
         x = call.input
@@ -252,7 +252,7 @@ class _Ready:
     def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
         """The call itself; the states are sound."""
         out = torch.empty(self._out, dtype=self._dtype)
-        finals = [torch.empty(s) for s in self._shapes]
+        finals = [torch.empty(s, dtype=self._dtype) for s in self._shapes]
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
         self._fills.write(bases)
@@ -260,8 +260,6 @@ class _Ready:
             self._work.alone()
         else:
             pool.run(self._work)
-        if self._lower is None:
+        if self._lower is None or self._lower is self._dtype:
             return out, tuple(finals)
-        if out.dtype is not self._lower:
-            out = out.to(self._lower)
-        return out, tuple([f.to(self._lower) for f in finals])
+        return out.to(self._lower), tuple([f.to(self._lower) for f in finals])

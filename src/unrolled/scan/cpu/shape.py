@@ -136,6 +136,15 @@ def put_output(f: Function, b: Block, value: Value, row: Value, step: Value, pan
             f.call("void", function, [value, f.at(b[name], at), lanes])
 
 
+def put_final(f: Function, b: Block, value: Value, row: Value, panel: Value, size: Value) -> None:
+    """Writes a panel of a last state, in float32 or bfloat16 (final_low), at the row's address."""
+    lanes = size - panel * f.width
+    with f.when(f.compare("ne", b["final_low"], 0)):
+        f.call("void", "put_low", [value, f.at(row, panel * (f.bytes // 2)), lanes])
+    with f.when(f.compare("eq", b["final_low"], 0)):
+        put(f, value, f.at(row, panel * f.bytes), lanes)
+
+
 def get_gradient(f: Function, b: Block, row: Value, step: Value, panel: Value) -> Value:
     """A panel of the output's gradient, in float32 or bfloat16 (dout_low)."""
     lanes = b["out_size"] - panel * f.width

@@ -14,7 +14,7 @@ from .. import reference
 from ..stack import Call, Stack
 from .fields import FIELDS, Fills
 from .gradients import Backward
-from .inference import PACKED, fields_of, give, output_like, take, tensors_of
+from .inference import PACKED, fields_of, finals_of, give, output_like, take, tensors_of
 from .layer import Geometry, Layer, cost, most_groups, place
 from .machine import machine
 from .pack import Packed, packed
@@ -72,7 +72,7 @@ class Course:
                 self.floats += -(-size // 16) * 16
 
     def fill(
-        self, call: Call, out: Tensor, low: Tensor | None, finals: list[Tensor], history: Tensor
+        self, call: Call, out: Tensor, low: Tensor | None, finals: tuple[Tensor, ...], history: Tensor
     ) -> None:
         """Tells the kernel where the tensors of this step lie; low: the output in bfloat16, if wanted."""
         bases = [t.data_ptr() for t in (call.input, out, history, *call.state, *finals)]
@@ -90,7 +90,7 @@ class Course:
             outside["low"] = len(bases) - 1
         for direction, groups in enumerate(self.layer.directions):
             names, values = fields_of(
-                tensors_of(call, 0, direction, call.input, out, tuple(finals)), direction == 1
+                tensors_of(call, 0, direction, call.input, out, finals), direction == 1
             )
             for group in groups:
                 group.block[names] = values
@@ -126,8 +126,9 @@ class Scan:
 _LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
 
 
-def scan_forward(call: Call) -> tuple[Tensor, Tensor | None, list[Tensor], Scan]:
-    """One layer's output, that in bfloat16 if wanted, last states, and what its backward needs."""
+def scan_forward(call: Call) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], Scan]:
+    """One layer's output, that in bfloat16 if wanted, last states (then in bfloat16), and what its backward
+    needs."""
     stack, x = call.stack, call.input
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     if not call.indexed and x.stride(-1) != 1:
@@ -139,7 +140,7 @@ def scan_forward(call: Call) -> tuple[Tensor, Tensor | None, list[Tensor], Scan]
     size = stack.output_size * stack.directions
     out = output_like(x, size)
     low = output_like(x, size, torch.bfloat16) if call.lower is torch.bfloat16 else None
-    finals = [torch.empty(s.shape) for s in state]
+    finals = finals_of(state, torch.float32 if low is None else torch.bfloat16)
     reset = None if call.reset is None else call.reset.stride()
     with workers(cost(stack, stack.input_size, batch * time), batch * stack.hidden_size) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
@@ -167,7 +168,7 @@ class _Layered(torch.autograd.Function):
         ctx.rest = call.stack, call.lengths, call.reset, call.training
         ctx.save_for_backward(out, *tensors)
         if low is not None:
-            return low, *[f.to(torch.bfloat16) for f in finals]
+            return low, *finals
         return out, *finals
 
     @staticmethod
