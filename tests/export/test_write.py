@@ -121,11 +121,16 @@ def test_a_language_model(options, tmp_path):
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
-@pytest.mark.parametrize("embedding_size", [0, 4])
-def test_a_classifier(pooling, embedding_size, tmp_path):
+@pytest.mark.parametrize(("embedding_size", "grams"), [(0, 1), (4, 1), (4, 3)])
+def test_a_classifier(pooling, embedding_size, grams, tmp_path):
     vocabulary = ur.Vocabulary("abcd")
     model = ur.Classifier(
-        vocabulary, ["x", "y", "z"], hidden_size=6, pooling=pooling, embedding_size=embedding_size
+        vocabulary,
+        ["x", "y", "z"],
+        hidden_size=6,
+        pooling=pooling,
+        embedding_size=embedding_size,
+        grams=grams,
     )
     exported = ur.export.onnx(model, tmp_path / "model.onnx")
     assert (exported.inputs, exported.outputs) == (("indices", "lengths"), ("logits",))

@@ -37,7 +37,9 @@ def by_hand(model, text):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("options", [{}, {"cell": "lstm", "num_layers": 2}, {"layer_norm": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"cell": "lstm", "num_layers": 2}, {"layer_norm": True}, {"grams": 3}]
+)
 def test_each_text_is_read_as_if_it_were_alone(pooling, bidirectional, options):
     model = small(pooling=pooling, bidirectional=bidirectional, **options)
     got = model(model.vocabulary.encode(TEXTS))
@@ -52,7 +54,7 @@ def test_each_text_is_read_as_if_it_were_alone(pooling, bidirectional, options):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_it_is_saved_and_loaded_whole(tmp_path, pooling):
-    model = small(pooling=pooling, longest=7)
+    model = small(pooling=pooling, longest=7, grams=2)
     model.save(tmp_path)
     loaded = ur.Classifier.load(tmp_path)
     assert loaded.labels == ("sad", "happy", "angry")
@@ -93,6 +95,9 @@ def test_many_texts_of_many_lengths_keep_their_places():
         (["a", "b"], {"word_dropout": 1.0}, "word_dropout is 1.0"),
         (["a", "b"], {"residual": 1}, "residual is 1; wanted True or False"),
         (["a", "b"], {"embedding_size": 0, "word_dropout": 0.1}, "give an embedding_size"),
+        (["a", "b"], {"embedding_size": 0, "grams": 2}, "give an embedding_size"),
+        (["a", "b"], {"grams": 0}, "grams is 0; wanted a number of symbols from 1 to 8"),
+        (["a", "b"], {"grams": True}, "grams is True"),
     ],
 )
 def test_what_is_no_classifier_is_refused(labels, options, message):
@@ -102,7 +107,14 @@ def test_what_is_no_classifier_is_refused(labels, options, message):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("labels", "ab"), ("labels", ["a", 1]), ("bidirectional", 1), ("pooling", []), ("longest", "x")],
+    [
+        ("labels", "ab"),
+        ("labels", ["a", 1]),
+        ("bidirectional", 1),
+        ("pooling", []),
+        ("longest", "x"),
+        ("grams", 2.5),
+    ],
 )
 def test_a_spoilt_config_is_refused(tmp_path, key, value):
     from unrolled.models import folder

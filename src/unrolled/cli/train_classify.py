@@ -45,12 +45,16 @@ def classify(
     objective: Annotated[str, typer.Option(help="macro_f1 or accuracy.")] = _DEFAULT.objective,
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
     longest: Annotated[int, typer.Option(help="Symbols that are read of a text.")] = _DEFAULT.longest,
+    grams: Annotated[
+        int | None,
+        typer.Option(help="Read each symbol with the n-grams up to this that end at it; 1: alone."),
+    ] = None,
     one_way: Annotated[bool, typer.Option("--one-way", help="Read forwards only.")] = False,
     *,
     run: Shared,
 ) -> None:
     """Learn to give a text one of several labels; the labels are those in the file."""
-    plan, given, out = run.plan(learning_rate=2e-3), run.given(), run.out
+    plan, given, out = run.plan(learning_rate=2e-3), run.given() | o.given(grams=grams), run.out
     options = ClassifierOptions(
         unit=unit,
         least=least,

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..models import Model
 from ..models.deep import DeepRecurrent
+from ..models.grams import BUCKETS, MODULUS, MULTIPLIER, GramEmbedding
 from ..scan import Stack
 from ..scanned import Scanned
 from . import stack as stacks
@@ -35,10 +36,38 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
         ends = graph.constant(np.array([0, 1], dtype=np.float32))
         made.append(graph.op("OneHot", indices, size, ends, axis=-1))
     if model.embedding is not None:
-        made.append(graph.op("Gather", graph.constant(model.embedding.weight, "embedding"), indices))
+        weight = graph.constant(model.embedding.weight, "embedding")
+        if isinstance(model.embedding, GramEmbedding):
+            rows = _gram_rows(graph, model.embedding, indices)
+            summed = graph.op(
+                "ReduceSum", graph.op("Gather", weight, rows), graph.constant([-2]), keepdims=0
+            )
+            made.append(summed)
+        else:
+            made.append(graph.op("Gather", weight, indices))
     if model.vectors is not None:
         made.append(graph.op("Gather", graph.constant(model.vectors, "vectors"), indices))
     return made[0] if len(made) == 1 else graph.op("Concat", *made, axis=-1)
+
+
+def _gram_rows(graph: Graph, embedding: GramEmbedding, indices: str) -> str:
+    """GramEmbedding.rows of indices (time, batch): (time, batch, order)."""
+
+    def number(n: int) -> str:
+        return graph.constant(np.array(n))
+
+    known = graph.op("Add", indices, number(1))
+    time = graph.op("Slice", graph.op("Shape", indices), *map(graph.constant, ([0], [1])))
+    found, hashed = [indices], known
+    for n in range(1, embedding.order):
+        padded = graph.op("Pad", known, graph.constant([n, 0, 0, 0]))
+        before = graph.op("Slice", padded, graph.constant([0]), time, graph.constant([0]))
+        hashed = graph.op("Add", graph.op("Mul", hashed, number(MULTIPLIER)), before)
+        hashed = graph.op("Mod", hashed, number(MODULUS))
+        bucket = graph.op("Mod", hashed, number(BUCKETS))
+        found.append(graph.op("Add", bucket, number(embedding.symbols)))
+    each = [graph.op("Unsqueeze", rows, graph.constant([-1])) for rows in found]
+    return graph.op("Concat", *each, axis=-1)
 
 
 def layers(graph: Graph, layer: Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:

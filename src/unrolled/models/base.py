@@ -15,6 +15,7 @@ from ..layers import Recurrent
 from ..text import Batch, Vocabulary
 from . import folder, zoneout
 from .deep import DEFAULTS, DeepRecurrent, Dropout, Extras, checked
+from .grams import GramEmbedding
 from .inputs import kinds_of, looked_up
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Model(nn.Module):
             "input": "+".join(kinds),
         }
         size = len(vocabulary)
-        self.embedding = nn.Embedding(size, embedding_size) if embedding_size else None
+        self.embedding: nn.Embedding | GramEmbedding | None = None
+        if embedding_size:
+            self.embedding = nn.Embedding(size, embedding_size)
         self.vectors: Tensor | None
         vectors = torch.zeros(size, options["vectors_size"])
         if "tuned" in kinds:
@@ -99,7 +102,7 @@ class Model(nn.Module):
         """The last layer's output (batch, time, hidden * directions), and the state at each row's end."""
         if self.kinds == ("one-hot",):
             return self.run(self.layers, batch, state)
-        if self.embedding is not None and self._folds(batch):
+        if isinstance(self.embedding, nn.Embedding) and self._folds(batch):
             return self.layers.through(batch, self.embedding.weight, state)
         lengths = None if batch.full else batch.lengths
         return self.run(self.layers, self.embedded(batch), state, lengths=lengths)

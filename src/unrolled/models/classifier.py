@@ -16,6 +16,7 @@ from ..errors import Error
 from ..text import Batch, Vocabulary
 from .base import Model, shared_options
 from .deep import Extras
+from .grams import MOST, GramEmbedding
 
 POOLINGS = ("last", "mean", "max", "attention")
 """How the outputs of all steps become one vector."""
@@ -35,6 +36,8 @@ class Classifier(Model):
     vocabulary: the symbols, with an unknown one if texts may have others.
     labels: their names, at least two.
     longest: a text is read up to so many symbols; 0: to its end.
+    grams: each symbol is read together with the n-grams up to so many symbols that end at it, as in
+        models.grams; 1: alone. More than 1 need an embedding_size.
     pooling: "last" (the state after the last step; of both directions), "mean", "max", or "attention"
         (a weighted mean, the weights softmax over time of a learned score of each output).
 
@@ -55,6 +58,7 @@ class Classifier(Model):
         bidirectional: bool = True,
         pooling: str = "max",
         longest: int = 1000,
+        grams: int = 1,
         **extras: Unpack[Extras],
     ) -> None:
         if len(labels) < 2 or len(set(labels)) != len(labels):
@@ -63,6 +67,12 @@ class Classifier(Model):
             raise Error(f"Classifier: pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
         if not isinstance(longest, int) or longest < 0:
             raise Error(f"Classifier: longest is {longest!r}; wanted 0 (all) or a number of symbols")
+        if not isinstance(grams, int) or isinstance(grams, bool) or not 1 <= grams <= MOST:
+            raise Error(f"Classifier: grams is {grams!r}; wanted a number of symbols from 1 to {MOST}")
+        if grams > 1 and not embedding_size:
+            raise Error(
+                f"Classifier: grams up to {grams} symbols are of the embedding; give an embedding_size"
+            )
         super().__init__(
             vocabulary,
             len(labels),
@@ -74,9 +84,11 @@ class Classifier(Model):
             bidirectional=bidirectional,
             **extras,
         )
+        if grams > 1:
+            self.embedding = GramEmbedding(len(vocabulary), embedding_size, grams)
         self.labels = tuple(labels)
         self.config |= {"labels": list(labels), "bidirectional": bidirectional}
-        self.config |= {"pooling": pooling, "longest": longest}
+        self.config |= {"pooling": pooling, "longest": longest, "grams": grams}
         self.score = nn.Linear(self.width, 1) if pooling == "attention" else None
 
     def forward(self, batch: Batch) -> Tensor:
@@ -147,8 +159,8 @@ class Classifier(Model):
             raise Error(f"{place}: config.json has labels {labels!r}; wanted a list of names")
         if not isinstance(config.get("bidirectional"), bool):
             raise Error(f"{place}: config.json has bidirectional {config.get('bidirectional')!r}")
-        names = ("bidirectional", "pooling", "longest")
-        extra: dict[str, Any] = {name: config.get(name) for name in names}
+        extra: dict[str, Any] = {n: config.get(n) for n in ("bidirectional", "pooling", "longest")}
+        extra["grams"] = config.get("grams", 1)  # a model saved before has none
         return cls(vocabulary, labels, **shared_options(config), **extra)
 
 

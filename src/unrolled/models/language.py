@@ -53,7 +53,7 @@ class LanguageModel(Model):
         )
         if not isinstance(tied, bool) or (tied and self.embedding is None):
             raise Error(f"LanguageModel: tied is {tied!r}; it needs an embedding_size, and True or False")
-        if tied and self.embedding is not None:
+        if tied and isinstance(self.embedding, nn.Embedding):
             self.head = _TiedHead(self.embedding, self.width)
         self.config["tied"] = tied
 

@@ -43,6 +43,7 @@ class ClassifierOptions(ModelOptions):
     smoothing: label smoothing, the part of the target given to all labels alike.
     objective: the score that the best model has most of, "macro_f1" or "accuracy".
     longest: symbols after which a text is cut.
+    grams: symbols of the longest n-grams that are read with each symbol; 1: none.
     validation: the part of the examples kept for judging, if no others are given for it.
     """
 
@@ -60,6 +61,7 @@ class ClassifierOptions(ModelOptions):
     smoothing: float = 0.0
     objective: str = "macro_f1"
     longest: int = 1000
+    grams: int = 1
     validation: float = 0.1
 
 
@@ -91,6 +93,7 @@ class _ClassifierTask:
             bidirectional=options.bidirectional,
             pooling=options.pooling,
             longest=options.longest,
+            grams=options.grams,
             **options.model(),
         ).to(device)
         self.metric = options.objective
