@@ -25,8 +25,12 @@ READ_PER_PARAMETER = 10
 """Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
 MEASURED = 1.0
 """Seconds for which a speed is measured, or a hundredth of the plan's where that is less."""
-WORD_DROPOUT = 0.3
-"""Of the features of words' embeddings, in a classifier."""
+WORD_DROPOUT, GRAM_DROPOUT = 0.3, 0.4
+"""Of the features of embeddings of words and of n-grams, in a classifier."""
+FOR_GRAMS = 200_000
+"""Symbols of the texts from which on letters are read with their n-grams."""
+LETTERS, GRAMS = 3, {"jamo": 6}
+"""Symbols of the longest n-grams that a classifier reads; of jamo, of which a syllable has two or three."""
 ENOUGH = 12
 """Passes over short rows after which more time gains nothing."""
 
@@ -84,12 +88,15 @@ def for_classifier(
     given: dict[str, Any],
 ) -> Choice:
     """The size for short texts: the largest up to 256 that makes ENOUGH passes in the plan's time; where
-    that leaves time over, the run ends earlier. Of words the embeddings have dropout.
+    that leaves time over, the run ends earlier. Letters are read with their n-grams, and what is read of
+    those and of words has dropout.
 
     lengths: of the texts; symbols: distinct ones."""
     options = replace(options, **given)
     if plan.seconds is None:
         return Choice(options, plan)
+    read = {n: v for n, v in _reading(options, given, sum(lengths)).items() if n not in given}
+    options = replace(options, **read)
     sizes = [options.hidden_size] if "hidden_size" in given else [n for n in LADDER if n <= 256]
     total, hidden, passes = sum(lengths), sizes[0], 0.0
     for size in sizes:
@@ -108,17 +115,26 @@ def for_classifier(
     ends = plan.seconds * enough
     over = f"; {ENOUGH} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
     mean = total / max(len(lengths), 1)
-    chosen: dict[str, Any] = {"hidden_size": hidden}
-    if options.unit == "word" and options.embedding_size and options.input != "one-hot":
-        # Most words are rare: their embeddings are learnt by heart first.
-        chosen["input_dropout"] = WORD_DROPOUT
-    chosen = {name: value for name, value in chosen.items() if name not in given}
-    also = f", dropout {WORD_DROPOUT} of the embeddings" if "input_dropout" in chosen else ""
+    chosen = {n: value for n, value in {"hidden_size": hidden, **read}.items() if n not in given}
+    also = f", n-grams up to {read['grams']}" if "grams" in read else ""
+    also += f", dropout {read['input_dropout']} of the embeddings" if "input_dropout" in read else ""
     why = (
         f"chosen for {plan.seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
         f"symbols: {hidden} units{also}, about {min(passes, ENOUGH):.1f} passes{over}"
     )
     return Choice(replace(options, **chosen), replace(plan, enough=enough), why, chosen)
+
+
+def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> dict[str, Any]:
+    """How symbols of this unit are read: n-grams of letters, and dropout of embeddings. Most words and
+    n-grams are rare, and their embeddings are learnt by heart first."""
+    kinds = options.input.split("+") if options.input else ["embedding"] if options.embedding_size else []
+    if options.unit == "word":
+        return {"input_dropout": WORD_DROPOUT} if set(kinds) - {"one-hot"} else {}
+    grams = given.get("grams", GRAMS.get(options.unit, LETTERS) if total >= FOR_GRAMS else 1)
+    if "embedding" not in kinds or grams == 1:
+        return {}
+    return {"grams": grams, "input_dropout": GRAM_DROPOUT}
 
 
 def _parameters(distinct: int, options: ModelOptions) -> int:
@@ -151,6 +167,7 @@ def _classifier_speed(
         names,
         bidirectional=options.bidirectional,
         pooling=options.pooling,
+        grams=options.grams,
         **options.model(),
     )
     middle = max(1, min(sorted(lengths)[len(lengths) // 2], options.longest))

@@ -1,0 +1,49 @@
+from dataclasses import replace
+
+import pytest
+
+from unrolled.training import ClassifierOptions, Plan, choose
+
+PLAN = Plan(seconds=1.0)
+LONG, SHORT = [1000] * 200, [30] * 20
+
+
+def chosen(lengths=LONG, **given):
+    given = {"hidden_size": 2, "embedding_size": 2, **given}
+    choice = choose.for_classifier(lengths, 9, 2, PLAN, ClassifierOptions(batch=2, longest=8), given)
+    assert choice.options == replace(ClassifierOptions(batch=2, longest=8), **given | choice.chosen)
+    return choice
+
+
+@pytest.mark.parametrize(("unit", "grams"), [("character", 3), ("byte", 3), ("jamo", 6)])
+def test_letters_of_much_text_are_read_with_their_n_grams(unit, grams):
+    choice = chosen(unit=unit)
+    assert choice.chosen == {"grams": grams, "input_dropout": choose.GRAM_DROPOUT}
+    assert f"n-grams up to {grams}, dropout 0.4 of the embeddings" in choice.why
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"grams": 1}, {}),
+        ({"grams": 2}, {"input_dropout": choose.GRAM_DROPOUT}),
+        ({"grams": 2, "input_dropout": 0.1}, {}),
+        ({"embedding_size": 0}, {}),
+        ({"unit": "word"}, {"input_dropout": choose.WORD_DROPOUT}),
+        ({"unit": "word", "embedding_size": 0}, {}),
+        ({"unit": "word", "input_dropout": 0.0}, {}),
+    ],
+)
+def test_what_the_user_set_is_kept(given, wanted):
+    assert chosen(**given).chosen == wanted
+
+
+def test_little_text_has_no_table_of_n_grams():
+    assert chosen(SHORT).chosen == {}
+
+
+def test_a_plan_of_steps_is_left_as_it_is():
+    options = ClassifierOptions()
+    choice = choose.for_classifier(LONG, 9, 2, Plan(steps=3), options, {"grams": 2})
+    assert choice.options == replace(options, grams=2)
+    assert choice.chosen == {}
