@@ -132,6 +132,8 @@ def test_a_classifier(pooling, embedding_size, grams, tmp_path):
         embedding_size=embedding_size,
         grams=grams,
     )
+    if model.votes is not None:  # which are zero at first
+        torch.nn.init.normal_(model.votes.weight)
     exported = ur.export.onnx(model, tmp_path / "model.onnx")
     assert (exported.inputs, exported.outputs) == (("indices", "lengths"), ("logits",))
     batch = vocabulary.encode(["abcdabcd", "", "d", "aa"])

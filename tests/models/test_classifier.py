@@ -13,7 +13,10 @@ TEXTS = ["hello", "", "o", "lleel" * 7]
 def small(**options):
     torch.manual_seed(0)
     sizes = {"hidden_size": 5, "embedding_size": 3, **options}
-    return ur.Classifier(ur.Vocabulary("helo", unknown="?"), ["sad", "happy", "angry"], **sizes).eval()
+    model = ur.Classifier(ur.Vocabulary("helo", unknown="?"), ["sad", "happy", "angry"], **sizes).eval()
+    if model.votes is not None:  # which are zero at first
+        torch.nn.init.normal_(model.votes.weight)
+    return model
 
 
 def by_hand(model, text):
@@ -21,6 +24,8 @@ def by_hand(model, text):
     pooling, width = model.config["pooling"], model.width
     if not text:
         return model.head(torch.zeros(width))
+    read = model.read(text)[None]
+    votes = 0 if model.votes is None else model.votes(read, torch.tensor([len(text)]))[0]
     output, state = model.hidden(model.vocabulary.encode([text]))
     if pooling == "mean":
         pooled = output[0].mean(0)
@@ -32,7 +37,7 @@ def by_hand(model, text):
     else:
         h = state if isinstance(state, torch.Tensor) else state[0]
         pooled = h[-(2 if model.config["bidirectional"] else 1) :, 0].flatten()
-    return model.head(pooled)
+    return model.head(pooled) + votes
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -2,21 +2,24 @@ import pytest
 import torch
 
 import unrolled as ur
-from unrolled.models.grams import BUCKETS, MODULUS, MULTIPLIER, GramEmbedding
+from unrolled.models.grams import BUCKETS, MODULUS, MULTIPLIER, VOTES, GramEmbedding, GramVotes
+
+
+def hashes_by_hand(row, order):
+    """Of each place the n-grams that end there, counted in Python, the shortest first."""
+    made = []
+    for t in range(len(row)):
+        hashed = [row[t] + 1]
+        for k in range(1, order):
+            hashed.append((hashed[-1] * MULTIPLIER + (row[t - k] + 1 if t >= k else 0)) % MODULUS)
+        made.append(hashed)
+    return made
 
 
 def rows_by_hand(symbols, row, order):
-    """For each place its symbol, and the buckets of the n-grams that end there, counted in Python."""
-    made = []
-    for t in range(len(row)):
-        rows = [row[t]]
-        for n in range(2, order + 1):
-            hashed = row[t] + 1
-            for k in range(1, n):
-                hashed = (hashed * MULTIPLIER + (row[t - k] + 1 if t >= k else 0)) % MODULUS
-            rows.append(symbols + hashed % BUCKETS)
-        made.append(rows)
-    return made
+    """For each place its symbol, and the buckets of the n-grams that end there."""
+    pairs = zip(row, hashes_by_hand(row, order), strict=True)
+    return [[i, *(symbols + h % BUCKETS for h in hashed[1:])] for i, hashed in pairs]
 
 
 @pytest.mark.parametrize("order", [2, 3, 5])
@@ -41,6 +44,26 @@ def test_every_gradient():
         return torch.func.functional_call(embedding, {"weight": whole}, (indices,))
 
     assert torch.autograd.gradcheck(of, (embedding.weight.detach()[few].requires_grad_(),))
+
+
+@pytest.mark.parametrize(("labels", "rows"), [(2, 1 << 19), (3, 1 << 18), (VOTES * 2, 1)])
+def test_votes_have_so_many_rows(labels, rows):
+    with torch.device("meta"):
+        assert GramVotes(labels, 2).weight.shape == (rows, labels)
+
+
+def test_a_text_has_the_votes_of_its_n_grams():
+    votes = GramVotes(3, 4).double()
+    with torch.no_grad():
+        votes.weight.copy_(torch.randn(votes.weight.shape, generator=torch.Generator().manual_seed(0)))
+    lengths = torch.tensor([6, 0, 1])
+    indices = torch.tensor([[5, 1, 7, 7, 0, 2], [1, 1, 1, 1, 1, 1], [3, 9, 9, 9, 9, 9]])
+    wanted = torch.zeros(3, 3, dtype=torch.float64)
+    for i, (row, length) in enumerate(zip(indices.tolist(), lengths.tolist(), strict=True)):
+        for hashed in hashes_by_hand(row[:length], 4):
+            wanted[i] += sum(votes.weight[h % len(votes.weight)] for h in hashed) / (4 * length) ** 0.5
+    torch.testing.assert_close(votes(indices, lengths), wanted)
+    assert torch.equal(votes(indices[:, :0], lengths * 0), torch.zeros(3, 3, dtype=torch.float64))
 
 
 def test_what_follows_a_place_does_not_change_it():

@@ -18,16 +18,17 @@ def chosen(lengths=LONG, **given):
 @pytest.mark.parametrize(("unit", "grams"), [("character", 3), ("byte", 3), ("jamo", 6)])
 def test_letters_of_much_text_are_read_with_their_n_grams(unit, grams):
     choice = chosen(unit=unit)
-    assert choice.chosen == {"grams": grams, "input_dropout": choose.GRAM_DROPOUT}
-    assert f"n-grams up to {grams}, dropout 0.4 of the embeddings" in choice.why
+    assert choice.chosen == {"grams": grams, "input_dropout": 0.5, "dropout": 0.5}
+    assert f"n-grams up to {grams}, dropout 0.5, dropout 0.5 of the embeddings" in choice.why
+    assert choice.plan.learning_rate == choose.GRAM_RATE
 
 
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
         ({"grams": 1}, {}),
-        ({"grams": 2}, {"input_dropout": choose.GRAM_DROPOUT}),
-        ({"grams": 2, "input_dropout": 0.1}, {}),
+        ({"grams": 2}, {"input_dropout": choose.GRAM_DROPOUT, "dropout": choose.GRAM_DROPOUT}),
+        ({"grams": 2, "input_dropout": 0.1}, {"dropout": choose.GRAM_DROPOUT}),
         ({"embedding_size": 0}, {}),
         ({"unit": "word"}, {"input_dropout": choose.WORD_DROPOUT}),
         ({"unit": "word", "embedding_size": 0}, {}),
@@ -40,6 +41,15 @@ def test_what_the_user_set_is_kept(given, wanted):
 
 def test_little_text_has_no_table_of_n_grams():
     assert chosen(SHORT).chosen == {}
+
+
+@pytest.mark.parametrize(("texts", "passes"), [(200, 12), (50_000, 3)])
+def test_n_grams_are_read_over_less_often_the_more_texts_there_are(texts, passes):
+    lengths, plan = [8] * texts, Plan(seconds=600.0)
+    options = ClassifierOptions(batch=8, dropout=0.1)
+    choice = choose.for_classifier(lengths, 9, 2, plan, options, {"grams": 2, "hidden_size": 2})
+    assert f"about {passes}.0 passes; {passes} are enough" in choice.why
+    assert choice.plan.enough < 1
 
 
 def test_a_plan_of_steps_is_left_as_it_is():

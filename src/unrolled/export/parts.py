@@ -8,7 +8,7 @@ from torch import nn
 
 from ..models import Model
 from ..models.deep import DeepRecurrent
-from ..models.grams import BUCKETS, MODULUS, MULTIPLIER, GramEmbedding
+from ..models.grams import BUCKETS, MODULUS, MULTIPLIER, GramEmbedding, GramVotes
 from ..scan import Stack
 from ..scanned import Scanned
 from . import stack as stacks
@@ -38,7 +38,10 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
     if model.embedding is not None:
         weight = graph.constant(model.embedding.weight, "embedding")
         if isinstance(model.embedding, GramEmbedding):
-            rows = _gram_rows(graph, model.embedding, indices)
+            known, *longer = gram_hashes(graph, indices, model.embedding.order)
+            buckets = [graph.op("Mod", h, number(graph, BUCKETS)) for h in longer]
+            rows = [graph.op("Add", b, number(graph, model.embedding.symbols)) for b in buckets]
+            rows = graph.op("Concat", *_lifted(graph, [indices, *rows]), axis=-1)
             summed = graph.op(
                 "ReduceSum", graph.op("Gather", weight, rows), graph.constant([-2]), keepdims=0
             )
@@ -50,24 +53,41 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
     return made[0] if len(made) == 1 else graph.op("Concat", *made, axis=-1)
 
 
-def _gram_rows(graph: Graph, embedding: GramEmbedding, indices: str) -> str:
-    """GramEmbedding.rows of indices (time, batch): (time, batch, order)."""
+def number(graph: Graph, n: int) -> str:
+    """A whole number, without axes."""
+    return graph.constant(np.array(n))
 
-    def number(n: int) -> str:
-        return graph.constant(np.array(n))
 
-    known = graph.op("Add", indices, number(1))
-    time = graph.op("Slice", graph.op("Shape", indices), *map(graph.constant, ([0], [1])))
-    found, hashed = [indices], known
-    for n in range(1, embedding.order):
+def gram_hashes(graph: Graph, indices: str, order: int) -> list[str]:
+    """models.grams.hashes of indices (time, batch), each (time, batch)."""
+    known = graph.op("Add", indices, number(graph, 1))
+    time = graph.op("Slice", graph.op("Shape", indices), graph.constant([0]), graph.constant([1]))
+    found = [known]
+    for n in range(1, order):
         padded = graph.op("Pad", known, graph.constant([n, 0, 0, 0]))
         before = graph.op("Slice", padded, graph.constant([0]), time, graph.constant([0]))
-        hashed = graph.op("Add", graph.op("Mul", hashed, number(MULTIPLIER)), before)
-        hashed = graph.op("Mod", hashed, number(MODULUS))
-        bucket = graph.op("Mod", hashed, number(BUCKETS))
-        found.append(graph.op("Add", bucket, number(embedding.symbols)))
-    each = [graph.op("Unsqueeze", rows, graph.constant([-1])) for rows in found]
-    return graph.op("Concat", *each, axis=-1)
+        product = graph.op("Mul", found[-1], number(graph, MULTIPLIER))
+        found.append(graph.op("Mod", graph.op("Add", product, before), number(graph, MODULUS)))
+    return found
+
+
+def _lifted(graph: Graph, values: list[str]) -> list[str]:
+    """Each with an axis more, the last."""
+    return [graph.op("Unsqueeze", value, graph.constant([-1])) for value in values]
+
+
+def votes(graph: Graph, module: GramVotes, indices: str, of: Rows) -> str:
+    """What n-grams say of each label (batch, labels); indices: (time, batch)."""
+    found = gram_hashes(graph, indices, module.order)
+    rows = [graph.op("Mod", h, number(graph, len(module.weight))) for h in found]
+    rows = graph.op("Concat", *_lifted(graph, rows), axis=-1)
+    each = graph.op("Gather", graph.constant(module.weight, "votes"), rows)
+    of_place = graph.op("ReduceSum", each, graph.constant([2]), keepdims=0)
+    inside = graph.op("Where", of.valid, of_place, graph.constant(0.0))
+    total = graph.op("ReduceSum", inside, graph.constant([0]), keepdims=0)
+    count = graph.op("Mul", graph.op("Max", of.lengths, graph.constant([1])), number(graph, module.order))
+    count = graph.op("Unsqueeze", graph.op("Cast", count, to=1), graph.constant([1]))
+    return graph.op("Div", total, graph.op("Sqrt", count))
 
 
 def layers(graph: Graph, layer: Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:

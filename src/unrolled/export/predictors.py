@@ -53,11 +53,14 @@ def example(model: Classifier | Tagger) -> tuple[list[Tensor], Tensor]:
 def _classifier(graph: Graph, model: Classifier) -> None:
     indices = graph.input("indices", torch.int64, ["batch", "time"])
     lengths = graph.input("lengths", torch.int64, ["batch"])
-    x = parts.embedded(graph, model, graph.op("Transpose", indices, perm=[1, 0]))
+    steps = graph.op("Transpose", indices, perm=[1, 0])
+    x = parts.embedded(graph, model, steps)
     of = stacks.rows(graph, lengths, x)
     output, last = parts.layers(graph, model.layers, x, parts.zeros(graph, model.layers.stack, x), of)
     pooled = _pooled(graph, model, output, last[0], of)
     logits = parts.head(graph, model.head, pooled)
+    if model.votes is not None:
+        logits = graph.op("Add", logits, parts.votes(graph, model.votes, steps, of))
     graph.output(logits, "logits", torch.float32, ["batch", len(model.labels)])
 
 

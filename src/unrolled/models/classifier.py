@@ -16,7 +16,7 @@ from ..errors import Error
 from ..text import Batch, Vocabulary
 from .base import Model, shared_options
 from .deep import Extras
-from .grams import MOST, GramEmbedding
+from .grams import MOST, GramEmbedding, GramVotes
 
 POOLINGS = ("last", "mean", "max", "attention")
 """How the outputs of all steps become one vector."""
@@ -36,8 +36,8 @@ class Classifier(Model):
     vocabulary: the symbols, with an unknown one if texts may have others.
     labels: their names, at least two.
     longest: a text is read up to so many symbols; 0: to its end.
-    grams: each symbol is read together with the n-grams up to so many symbols that end at it, as in
-        models.grams; 1: alone. More than 1 need an embedding_size.
+    grams: each symbol is read together with the n-grams up to so many symbols that end at it, and these
+        vote for labels beside the head, as in models.grams; 1: neither. More need an embedding_size.
     pooling: "last" (the state after the last step; of both directions), "mean", "max", or "attention"
         (a weighted mean, the weights softmax over time of a learned score of each output).
 
@@ -84,8 +84,10 @@ class Classifier(Model):
             bidirectional=bidirectional,
             **extras,
         )
+        self.votes: GramVotes | None = None
         if grams > 1:
             self.embedding = GramEmbedding(len(vocabulary), embedding_size, grams)
+            self.votes = GramVotes(len(labels), grams)
         self.labels = tuple(labels)
         self.config |= {"labels": list(labels), "bidirectional": bidirectional}
         self.config |= {"pooling": pooling, "longest": longest, "grams": grams}
@@ -94,7 +96,8 @@ class Classifier(Model):
     def forward(self, batch: Batch) -> Tensor:
         """Logits (batch, labels)."""
         output, state = self.hidden(batch)
-        return self.head(self.dropout(self.pool(output, state, batch.lengths)))
+        logits = self.head(self.dropout(self.pool(output, state, batch.lengths)))
+        return logits if self.votes is None else logits + self.votes(batch.indices, batch.lengths)
 
     def read(self, text: str) -> Tensor:
         """The text's symbols as numbers (time,), as many as the model reads."""

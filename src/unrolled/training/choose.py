@@ -25,12 +25,16 @@ READ_PER_PARAMETER = 10
 """Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
 MEASURED = 1.0
 """Seconds for which a speed is measured, or a hundredth of the plan's where that is less."""
-WORD_DROPOUT, GRAM_DROPOUT = 0.3, 0.4
-"""Of the features of embeddings of words and of n-grams, in a classifier."""
+WORD_DROPOUT = 0.3
+"""Of the features of words' embeddings, in a classifier."""
 FOR_GRAMS = 200_000
 """Symbols of the texts from which on letters are read with their n-grams."""
 LETTERS, GRAMS = 3, {"jamo": 6}
 """Symbols of the longest n-grams that a classifier reads; of jamo, of which a syllable has two or three."""
+GRAM_DROPOUT, GRAM_RATE, GRAM_UNITS = 0.5, 4e-3, 128
+"""With n-grams: dropout of the embeddings and before the head, learning rate, and the most hidden units."""
+GRAM_STEPS, GRAM_PASSES = 6000, 3
+"""With n-grams, soon known by heart, so many steps are enough, or so many passes if those are more."""
 ENOUGH = 12
 """Passes over short rows after which more time gains nothing."""
 
@@ -87,8 +91,8 @@ def for_classifier(
     options: ClassifierOptions,
     given: dict[str, Any],
 ) -> Choice:
-    """The size for short texts: the largest up to 256 that makes ENOUGH passes in the plan's time; where
-    that leaves time over, the run ends earlier. Letters are read with their n-grams, and what is read of
+    """The size for short texts: the largest that makes enough passes in the plan's time; where that leaves
+    time over, the run ends earlier. Letters of much text are read with their n-grams, and what is read of
     those and of words has dropout.
 
     lengths: of the texts; symbols: distinct ones."""
@@ -96,8 +100,11 @@ def for_classifier(
     if plan.seconds is None:
         return Choice(options, plan)
     read = {n: v for n, v in _reading(options, given, sum(lengths)).items() if n not in given}
-    options = replace(options, **read)
-    sizes = [options.hidden_size] if "hidden_size" in given else [n for n in LADDER if n <= 256]
+    options, largest, wanted = replace(options, **read), 256, float(ENOUGH)
+    if options.grams > 1:
+        largest, plan = GRAM_UNITS, replace(plan, learning_rate=GRAM_RATE)
+        wanted = min(max(GRAM_STEPS * options.batch / max(len(lengths), 1), GRAM_PASSES), ENOUGH)
+    sizes = [options.hidden_size] if "hidden_size" in given else [n for n in LADDER if n <= largest]
     total, hidden, passes = sum(lengths), sizes[0], 0.0
     for size in sizes:
         sized = replace(options, hidden_size=size)
@@ -107,20 +114,21 @@ def for_classifier(
             * 0.95
             / max(total, 1)
         )
-        if size == sizes[0] or can >= ENOUGH:
+        if size == sizes[0] or can >= wanted:
             hidden, passes = size, can
-        if can < ENOUGH:
+        if can < wanted:
             break
-    enough = min(1.0, ENOUGH / passes) if passes else 1.0
+    enough = min(1.0, wanted / passes) if passes else 1.0
     ends = plan.seconds * enough
-    over = f"; {ENOUGH} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
+    over = f"; {wanted:.3g} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
     mean = total / max(len(lengths), 1)
     chosen = {n: value for n, value in {"hidden_size": hidden, **read}.items() if n not in given}
     also = f", n-grams up to {read['grams']}" if "grams" in read else ""
+    also += f", dropout {read['dropout']}" if "dropout" in read else ""
     also += f", dropout {read['input_dropout']} of the embeddings" if "input_dropout" in read else ""
     why = (
         f"chosen for {plan.seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
-        f"symbols: {hidden} units{also}, about {min(passes, ENOUGH):.1f} passes{over}"
+        f"symbols: {hidden} units{also}, about {min(passes, wanted):.1f} passes{over}"
     )
     return Choice(replace(options, **chosen), replace(plan, enough=enough), why, chosen)
 
@@ -134,7 +142,7 @@ def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> d
     grams = given.get("grams", GRAMS.get(options.unit, LETTERS) if total >= FOR_GRAMS else 1)
     if "embedding" not in kinds or grams == 1:
         return {}
-    return {"grams": grams, "input_dropout": GRAM_DROPOUT}
+    return {"grams": grams, "input_dropout": GRAM_DROPOUT, "dropout": GRAM_DROPOUT}
 
 
 def _parameters(distinct: int, options: ModelOptions) -> int:
