@@ -18,8 +18,11 @@ def chosen(lengths=LONG, **given):
 @pytest.mark.parametrize(("unit", "grams"), [("character", 3), ("byte", 3), ("jamo", 6)])
 def test_letters_of_much_text_are_read_with_their_n_grams(unit, grams):
     choice = chosen(unit=unit)
-    assert choice.chosen == {"grams": grams, "input_dropout": 0.5, "dropout": 0.5}
-    assert f"n-grams up to {grams}, dropout 0.5, dropout 0.5 of the embeddings" in choice.why
+    assert choice.chosen == {"grams": grams, "input_dropout": 0.5, "dropout": 0.5, "consistency": 1.0}
+    assert (
+        f"n-grams up to {grams}, dropout 0.5, dropout 0.5 of the embeddings, each text read twice"
+        in choice.why
+    )
     assert choice.plan.learning_rate == choose.GRAM_RATE
 
 
@@ -27,8 +30,8 @@ def test_letters_of_much_text_are_read_with_their_n_grams(unit, grams):
     ("given", "wanted"),
     [
         ({"grams": 1}, {}),
-        ({"grams": 2}, {"input_dropout": choose.GRAM_DROPOUT, "dropout": choose.GRAM_DROPOUT}),
-        ({"grams": 2, "input_dropout": 0.1}, {"dropout": choose.GRAM_DROPOUT}),
+        ({"grams": 2}, {"input_dropout": 0.5, "dropout": 0.5, "consistency": 1.0}),
+        ({"grams": 2, "input_dropout": 0.1, "consistency": 0.0}, {"dropout": 0.5}),
         ({"embedding_size": 0}, {}),
         ({"unit": "word"}, {"input_dropout": choose.WORD_DROPOUT}),
         ({"unit": "word", "embedding_size": 0}, {}),

@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,9 @@ import torch
 import unrolled as ur
 from unrolled.text import read_columns, read_sentences
 from unrolled.training import ClassifierOptions, Example, Plan, checkpoint, train_classifier
-from unrolled.training.rows import Rows
+from unrolled.training.classification import _ClassifierTask
+from unrolled.training.parallel import Group
+from unrolled.training.rows import JUDGED, Rows, split
 from unrolled.training.symbols import vocabulary_of
 
 SMALL = {"hidden_size": 12, "embedding_size": 8, "batch": 16, "dropout": 0.1}
@@ -47,6 +50,36 @@ def test_it_finds_the_letter_that_matters(tmp_path):
     assert lines[0] == "step,seconds,learning_rate,training_loss,validation_macro_f1"
     assert len(lines) == 1 + len(scores)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_each_text_is_read_twice_for_r_drop(dropout):
+    options = ClassifierOptions(**{**SMALL, "dropout": dropout}, consistency=0.7, weighted=True)
+
+    def task(consistency):
+        torch.manual_seed(0)
+        changed = replace(options, consistency=consistency)
+        return _ClassifierTask(TRAIN, JUDGE, ["x", "y", "z"], Plan(steps=1), changed, Group())
+
+    twice, once = task(0.7), task(0.0)
+    torch.manual_seed(1)
+    loss, symbols = twice.loss(twice.model)
+    plain, counted = once.loss(once.model)
+    assert symbols == counted
+    if not dropout:  # then both say the same
+        torch.testing.assert_close(loss, plain)
+        return
+    rows = task(0.0).rows.next()[0]
+    texts, targets = [twice.texts[i] for i in rows], twice.targets[rows]
+    torch.manual_seed(1)
+    logits = twice.model(twice.model.batch(texts * 2)).double()
+    p, q = logits.softmax(-1).chunk(2)
+    weight = twice.weights.double()[targets]
+    wanted = 0.0
+    for i, target in enumerate(targets.tolist()):
+        wanted -= weight[i] * (p[i, target].log() + q[i, target].log()) / 2
+        wanted += 0.7 * sum((p[i] - q[i]) * (p[i].log() - q[i].log())) / 2
+    torch.testing.assert_close(loss.double(), wanted / len(rows), rtol=1e-5, atol=1e-6)
 
 
 class KilledError(Exception):
@@ -161,6 +194,8 @@ def test_rare_symbols_are_read_as_unknown():
         (TRAIN, JUDGE, {"batch": 0}, "batch is 0"),
         (TRAIN, JUDGE, {"least": 0}, "least is 0"),
         (TRAIN, JUDGE, {"smoothing": 1.0}, "smoothing is 1.0"),
+        (TRAIN, JUDGE, {"consistency": -1.0}, "consistency is -1.0; wanted 0"),
+        (TRAIN, JUDGE, {"consistency": float("nan")}, "consistency is nan"),
         (TRAIN, None, {"validation": 1.0}, "validation is 1.0"),
         (TRAIN, JUDGE, {"pooling": "sum"}, "pooling 'sum'"),
         (TRAIN, JUDGE, {"least": 1000}, "no symbol occurs 1000 times"),
@@ -194,3 +229,9 @@ def test_other_data_is_not_resumed(tmp_path):
     options = ClassifierOptions(**{**SMALL, "batch": 8})
     with pytest.raises(ur.Error, match="had batch 16, and this call has 8"):
         train_classifier(TRAIN, tmp_path, plan, options, resume=True)
+
+
+def test_a_tenth_judges_and_no_more_than_enough():
+    assert [len(part) for part in split(range(100), None, 0)] == [90, 10]
+    assert len(split(range(20 * JUDGED), None, 0)[1]) == JUDGED
+    assert len(split(range(20 * JUDGED), 0.1, 0)[1]) == 2 * JUDGED

@@ -33,7 +33,8 @@ def classify(
         str | None, typer.Option(help="Only rows with these labels, separated by commas.")
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option(help="Another table to judge by; without it a tenth of the rows.")
+        Path | None,
+        typer.Option(help="Another table to judge by; without it a tenth of the rows, at most 5,000."),
     ] = None,
     unit: Annotated[str, typer.Option(help="What a text is read by: character, word, …")] = _DEFAULT.unit,
     lower: Annotated[bool, typer.Option("--lower", help="Words in lower case.")] = False,
@@ -44,6 +45,9 @@ def classify(
     ] = False,
     objective: Annotated[str, typer.Option(help="macro_f1 or accuracy.")] = _DEFAULT.objective,
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
+    consistency: Annotated[
+        float | None, typer.Option(help="Read each text under two masks that are to agree (R-Drop's α).")
+    ] = None,
     longest: Annotated[int, typer.Option(help="Symbols that are read of a text.")] = _DEFAULT.longest,
     grams: Annotated[
         int | None,
@@ -54,7 +58,11 @@ def classify(
     run: Shared,
 ) -> None:
     """Learn to give a text one of several labels; the labels are those in the file."""
-    plan, given, out = run.plan(learning_rate=2e-3), run.given() | o.given(grams=grams), run.out
+    plan, given, out = (
+        run.plan(learning_rate=2e-3),
+        run.given() | o.given(grams=grams, consistency=consistency),
+        run.out,
+    )
     options = ClassifierOptions(
         unit=unit,
         least=least,

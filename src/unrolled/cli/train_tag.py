@@ -24,7 +24,7 @@ _DEFAULT = TaggerOptions()
 def tag(
     file: Annotated[Path, typer.Argument(help="CoNLL-U, or a word and its tag a line; .gz or not.")],
     validation: Annotated[
-        Path | None, typer.Option(help="Others to judge by; without it a tenth of the sentences.")
+        Path | None, typer.Option(help="Others to judge by; without it a tenth of them, at most 5,000.")
     ] = None,
     column: Annotated[str, typer.Option(help="CoNLL-U: the column of tags.")] = "UPOS",
     least: Annotated[int, typer.Option(help="How often a word must occur.")] = _DEFAULT.least,

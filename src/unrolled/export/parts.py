@@ -38,7 +38,7 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
     if model.embedding is not None:
         weight = graph.constant(model.embedding.weight, "embedding")
         if isinstance(model.embedding, GramEmbedding):
-            known, *longer = gram_hashes(graph, indices, model.embedding.order)
+            longer = gram_hashes(graph, indices, model.embedding.order)[1:]
             buckets = [graph.op("Mod", h, number(graph, BUCKETS)) for h in longer]
             rows = [graph.op("Add", b, number(graph, model.embedding.symbols)) for b in buckets]
             rows = graph.op("Concat", *_lifted(graph, [indices, *rows]), axis=-1)

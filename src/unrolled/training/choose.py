@@ -31,8 +31,10 @@ FOR_GRAMS = 200_000
 """Symbols of the texts from which on letters are read with their n-grams."""
 LETTERS, GRAMS = 3, {"jamo": 6}
 """Symbols of the longest n-grams that a classifier reads; of jamo, of which a syllable has two or three."""
-GRAM_DROPOUT, GRAM_RATE, GRAM_UNITS = 0.5, 4e-3, 128
-"""With n-grams: dropout of the embeddings and before the head, learning rate, and the most hidden units."""
+GRAM_DROPOUT, GRAM_CONSISTENCY = 0.5, 1.0
+"""With n-grams: dropout of the embeddings and before the head, and α of R-Drop."""
+GRAM_RATE, GRAM_UNITS = 4e-3, 128
+"""With n-grams: the learning rate, and the most hidden units."""
 GRAM_STEPS, GRAM_PASSES = 6000, 3
 """With n-grams, soon known by heart, so many steps are enough, or so many passes if those are more."""
 ENOUGH = 12
@@ -100,9 +102,9 @@ def for_classifier(
     if plan.seconds is None:
         return Choice(options, plan)
     read = {n: v for n, v in _reading(options, given, sum(lengths)).items() if n not in given}
-    options, largest, wanted = replace(options, **read), 256, float(ENOUGH)
+    options, largest, wanted, rate = replace(options, **read), 256, float(ENOUGH), plan.learning_rate
     if options.grams > 1:
-        largest, plan = GRAM_UNITS, replace(plan, learning_rate=GRAM_RATE)
+        largest, rate = GRAM_UNITS, GRAM_RATE
         wanted = min(max(GRAM_STEPS * options.batch / max(len(lengths), 1), GRAM_PASSES), ENOUGH)
     sizes = [options.hidden_size] if "hidden_size" in given else [n for n in LADDER if n <= largest]
     total, hidden, passes = sum(lengths), sizes[0], 0.0
@@ -126,11 +128,12 @@ def for_classifier(
     also = f", n-grams up to {read['grams']}" if "grams" in read else ""
     also += f", dropout {read['dropout']}" if "dropout" in read else ""
     also += f", dropout {read['input_dropout']} of the embeddings" if "input_dropout" in read else ""
+    also += ", each text read twice (R-Drop)" if "consistency" in read else ""
     why = (
         f"chosen for {plan.seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
         f"symbols: {hidden} units{also}, about {min(passes, wanted):.1f} passes{over}"
     )
-    return Choice(replace(options, **chosen), replace(plan, enough=enough), why, chosen)
+    return Choice(replace(options, **chosen), replace(plan, enough=enough, learning_rate=rate), why, chosen)
 
 
 def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> dict[str, Any]:
@@ -142,7 +145,8 @@ def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> d
     grams = given.get("grams", GRAMS.get(options.unit, LETTERS) if total >= FOR_GRAMS else 1)
     if "embedding" not in kinds or grams == 1:
         return {}
-    return {"grams": grams, "input_dropout": GRAM_DROPOUT, "dropout": GRAM_DROPOUT}
+    dropout = {"input_dropout": GRAM_DROPOUT, "dropout": GRAM_DROPOUT}
+    return {"grams": grams, **dropout, "consistency": GRAM_CONSISTENCY}
 
 
 def _parameters(distinct: int, options: ModelOptions) -> int:
@@ -179,12 +183,13 @@ def _classifier_speed(
         **options.model(),
     )
     middle = max(1, min(sorted(lengths)[len(lengths) // 2], options.longest))
-    indices = torch.randint(symbols, (options.batch, middle))
+    times = 2 if options.consistency else 1  # that each text is read
+    indices = torch.randint(symbols, (options.batch * times, middle))
 
     def loss() -> Tensor:
         return model(Batch(indices, None, vocabulary)).logsumexp(-1).sum()
 
-    return indices.numel() / _step_seconds(model, loss, budget)
+    return indices.numel() / times / _step_seconds(model, loss, budget)
 
 
 def _step_seconds(model: Model | nn.Module, loss: Callable[[], Tensor], budget: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,10 +42,13 @@ class ClassifierOptions(ModelOptions):
     weighted: rare labels count as much as frequent ones: each row's loss times texts / (labels * texts
         with its label).
     smoothing: label smoothing, the part of the target given to all labels alike.
+    consistency: α of R-Drop (Liang et al. 2021): each text is read twice, under two masks of dropout, and
+        to the mean of the two losses is added α (KL(p ‖ q) + KL(q ‖ p)) / 2 of what they say; 0: once.
     objective: the score that the best model has most of, "macro_f1" or "accuracy".
     longest: symbols after which a text is cut.
     grams: symbols of the longest n-grams that are read with each symbol; 1: none.
-    validation: the part of the examples kept for judging, if no others are given for it.
+    validation: the part of the examples kept for judging, if no others are given for it; None: a tenth, at
+        most rows.JUDGED.
     """
 
     cell: str = "gru"
@@ -59,10 +63,11 @@ class ClassifierOptions(ModelOptions):
     lower: bool = False
     weighted: bool = False
     smoothing: float = 0.0
+    consistency: float = 0.0
     objective: str = "macro_f1"
     longest: int = 1000
     grams: int = 1
-    validation: float = 0.1
+    validation: float | None = None
 
 
 class _ClassifierTask:
@@ -116,15 +121,18 @@ class _ClassifierTask:
 
     def loss(self, model: nn.Module) -> tuple[Tensor, int]:
         some, symbols, factor = self.rows.next()
-        device = self.model.device
-        total = cross_entropy(
-            model(self.model.batch([self.texts[i] for i in some])),
-            self.targets[some].to(device),
-            self.weights,
-            reduction="sum",
-            label_smoothing=self.options.smoothing,
-        )
-        return total * factor, symbols
+        targets, texts = self.targets[some].to(self.model.device), [self.texts[i] for i in some]
+        if not self.options.consistency:
+            return self._nats(model(self.model.batch(texts)), targets) * factor, symbols
+        # Each text twice in one batch, under two masks of dropout.
+        first, second = model(self.model.batch([*texts, *texts])).chunk(2)
+        nats = (self._nats(first, targets) + self._nats(second, targets)) / 2
+        return (nats + self.options.consistency * _apart(first, second)) * factor, symbols
+
+    def _nats(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The cross-entropy of a batch, summed over its rows."""
+        smoothing = self.options.smoothing
+        return cross_entropy(logits, targets, self.weights, reduction="sum", label_smoothing=smoothing)
 
     def evaluate(self) -> float:
         got = self.model.probabilities(self.validation).argmax(-1).tolist()
@@ -141,6 +149,12 @@ class _ClassifierTask:
 
     def restore(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         self.rows.restore(tensors, data)
+
+
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    """(KL(p ‖ q) + KL(q ‖ p)) / 2 of the labels' probabilities, summed over the rows."""
+    p, q = first.log_softmax(-1), second.log_softmax(-1)
+    return ((p.exp() - q.exp()) * (p - q)).sum() / 2
 
 
 def train_classifier(
@@ -205,9 +219,9 @@ def _check(options: ClassifierOptions) -> None:
     for name in ("batch", "least", "longest"):
         if getattr(options, name) < 1:
             raise Error(f"training: {name} is {getattr(options, name)}; wanted at least 1")
-    if not 0 < options.validation < 1:
-        raise Error(f"training: validation is {options.validation}; wanted a part between 0 and 1")
     if not 0 <= options.smoothing < 1:
         raise Error(f"training: smoothing is {options.smoothing}; wanted a part from 0 to below 1")
+    if not 0 <= options.consistency < math.inf:
+        raise Error(f"training: consistency is {options.consistency}; wanted 0 (read once) or more")
     if options.objective not in OBJECTIVES:
         raise Error(f"training: objective {options.objective!r} is not one of {', '.join(OBJECTIVES)}")

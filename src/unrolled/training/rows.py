@@ -11,6 +11,8 @@ from torch import Tensor
 from ..errors import Error
 from .parallel import Group
 
+JUDGED = 5000
+"""Examples kept for judging at most, unless a part is asked for: as many tell good from best."""
 NEIGHBOURS = 100
 """Batches whose rows are sorted by length together: enough to keep padding below a tenth on sentences,
 few enough to mix."""
@@ -79,9 +81,12 @@ class Rows:
         self._place = 0
 
 
-def split(examples: Sequence[T], part: float, seed: int) -> tuple[list[T], list[T]]:
-    """The examples without a part drawn by the seed, and that part."""
-    kept = max(1, round(len(examples) * part))
+def split(examples: Sequence[T], part: float | None, seed: int) -> tuple[list[T], list[T]]:
+    """The examples without a part drawn by the seed, and that part; None: a tenth, at most JUDGED."""
+    if part is not None and not 0 < part < 1:
+        raise Error(f"training: validation is {part}; wanted a part between 0 and 1")
+    tenth = min(round(len(examples) / 10), JUDGED)
+    kept = max(1, tenth if part is None else round(len(examples) * part))
     if kept >= len(examples):
         raise Error(
             f"training: {len(examples)} examples are too few to keep a part for validation; "

@@ -27,7 +27,8 @@ from .symbols import UNKNOWN, form
 @dataclass(frozen=True, kw_only=True)
 class TaggerOptions(ModelOptions):
     """What to train, beside the plan. least: how often a word must occur to have an embedding of its own;
-    validation: the part of the sentences kept for judging, if no others are given for it."""
+    validation: the part of the sentences kept for judging, if no others are given for it; None: a tenth, at
+        most rows.JUDGED."""
 
     cell: str = "lstm"
     hidden_size: int = 128
@@ -37,7 +38,7 @@ class TaggerOptions(ModelOptions):
     word_dropout: float = 0.1
     batch: int = 16
     least: int = 2
-    validation: float = 0.1
+    validation: float | None = None
 
 
 class _TaggerTask:
@@ -128,8 +129,6 @@ def train_tagger(
     for name in ("batch", "least"):
         if getattr(options, name) < 1:
             raise Error(f"training: {name} is {getattr(options, name)}; wanted at least 1")
-    if not 0 < options.validation < 1:
-        raise Error(f"training: validation is {options.validation}; wanted a part between 0 and 1")
     if validation is None:
         sentences, validation = split(sentences, options.validation, options.seed)
     sentences = [s for s in sentences if s.words]
