@@ -4,8 +4,19 @@ import pytest
 
 from unrolled.training import ClassifierOptions, Plan, choose
 
-PLAN = Plan(seconds=1.0)
+PLAN = Plan(seconds=600.0)
 LONG, SHORT = [1000] * 200, [30] * 20
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    """Every step takes a millisecond, and is tried once."""
+
+    def seconds(model, loss, budget):
+        loss().backward()
+        return 1e-3
+
+    monkeypatch.setattr(choose, "_step_seconds", seconds)
 
 
 def chosen(lengths=LONG, **given):
@@ -53,6 +64,18 @@ def test_n_grams_are_read_over_less_often_the_more_texts_there_are(texts, passes
     choice = choose.for_classifier(lengths, 9, 2, plan, options, {"grams": 2, "hidden_size": 2})
     assert f"about {passes}.0 passes; {passes} are enough" in choice.why
     assert choice.plan.enough < 1
+
+
+@pytest.mark.parametrize(("passes", "twice"), [(3.5, True), (2.5, False)])
+def test_texts_are_read_twice_where_there_is_time(monkeypatch, passes, twice):
+    def speed(lengths, symbols, labels, options, seconds):
+        return passes * sum(lengths) / seconds / 0.95 * (1 if options.consistency else 2)
+
+    monkeypatch.setattr(choose, "_classifier_speed", speed)
+    choice = choose.for_classifier([2] * 200_000, 9, 2, Plan(seconds=60.0), ClassifierOptions(), {})
+    assert choice.options.consistency == (1.0 if twice else 0.0)
+    assert choice.options.hidden_size == choose.GRAM_UNITS
+    assert ("read twice" in choice.why) == twice
 
 
 def test_a_plan_of_steps_is_left_as_it_is():

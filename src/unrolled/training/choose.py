@@ -101,39 +101,54 @@ def for_classifier(
     options = replace(options, **given)
     if plan.seconds is None:
         return Choice(options, plan)
+    seconds = plan.seconds
     read = {n: v for n, v in _reading(options, given, sum(lengths)).items() if n not in given}
     options, largest, wanted, rate = replace(options, **read), 256, float(ENOUGH), plan.learning_rate
     if options.grams > 1:
         largest, rate = GRAM_UNITS, GRAM_RATE
         wanted = min(max(GRAM_STEPS * options.batch / max(len(lengths), 1), GRAM_PASSES), ENOUGH)
     sizes = [options.hidden_size] if "hidden_size" in given else [n for n in LADDER if n <= largest]
-    total, hidden, passes = sum(lengths), sizes[0], 0.0
-    for size in sizes:
-        sized = replace(options, hidden_size=size)
-        can = (
-            _classifier_speed(lengths, symbols, labels, sized, plan.seconds)
-            * plan.seconds
-            * 0.95
-            / max(total, 1)
-        )
-        if size == sizes[0] or can >= wanted:
-            hidden, passes = size, can
-        if can < wanted:
-            break
+
+    def passes_of(options: ClassifierOptions) -> float:
+        speed = _classifier_speed(lengths, symbols, labels, options, seconds)
+        return speed * seconds * 0.95 / max(sum(lengths), 1)
+
+    hidden, passes = _largest(sizes, wanted, options, passes_of)
+    if passes < wanted and "consistency" in read:  # no time to read each text twice
+        del read["consistency"]
+        options = replace(options, consistency=0.0)
+        hidden, passes = _largest(sizes, wanted, options, passes_of)
     enough = min(1.0, wanted / passes) if passes else 1.0
-    ends = plan.seconds * enough
+    ends = seconds * enough
     over = f"; {wanted:.3g} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
-    mean = total / max(len(lengths), 1)
+    mean = sum(lengths) / max(len(lengths), 1)
     chosen = {n: value for n, value in {"hidden_size": hidden, **read}.items() if n not in given}
     also = f", n-grams up to {read['grams']}" if "grams" in read else ""
     also += f", dropout {read['dropout']}" if "dropout" in read else ""
     also += f", dropout {read['input_dropout']} of the embeddings" if "input_dropout" in read else ""
     also += ", each text read twice (R-Drop)" if "consistency" in read else ""
     why = (
-        f"chosen for {plan.seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
+        f"chosen for {seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
         f"symbols: {hidden} units{also}, about {min(passes, wanted):.1f} passes{over}"
     )
     return Choice(replace(options, **chosen), replace(plan, enough=enough, learning_rate=rate), why, chosen)
+
+
+def _largest(
+    sizes: list[int],
+    wanted: float,
+    options: ClassifierOptions,
+    passes_of: Callable[[ClassifierOptions], float],
+) -> tuple[int, float]:
+    """The largest of the sizes, ascending, with which there is time for so many passes, or else the first;
+    and the passes that there is time for."""
+    found = sizes[0], passes_of(replace(options, hidden_size=sizes[0]))
+    for size in sizes[1:]:
+        passes = passes_of(replace(options, hidden_size=size))
+        if min(found[1], passes) < wanted:
+            break
+        found = size, passes
+    return found
 
 
 def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> dict[str, Any]:
