@@ -255,4 +255,5 @@ def test_training_is_timed_beside_torch_nns_loop(tmp_path, capsys):
     assert [line.split()[0] for line in lines] == ["RNN", "GRU", "LSTM"]
     for line in lines:
         _, _, ours, _, theirs, ratio, _ = line.replace(",", "").split()
-        assert float(ratio) == pytest.approx(float(ours) / float(theirs), abs=0.02)
+        # Of rates that are printed rounded.
+        assert float(ratio) == pytest.approx(float(ours) / float(theirs), abs=0.02, rel=0.01)
