@@ -58,11 +58,8 @@ def classify(
     run: Shared,
 ) -> None:
     """Learn to give a text one of several labels; the labels are those in the file."""
-    plan, given, out = (
-        run.plan(learning_rate=2e-3),
-        run.given() | o.given(grams=grams, consistency=consistency),
-        run.out,
-    )
+    plan, out = run.plan(learning_rate=2e-3), run.out
+    given = run.given() | o.given(grams=grams, consistency=consistency)
     options = ClassifierOptions(
         unit=unit,
         least=least,

@@ -38,14 +38,8 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
     if model.embedding is not None:
         weight = graph.constant(model.embedding.weight, "embedding")
         if isinstance(model.embedding, GramEmbedding):
-            longer = gram_hashes(graph, indices, model.embedding.order)[1:]
-            buckets = [graph.op("Mod", h, number(graph, BUCKETS)) for h in longer]
-            rows = [graph.op("Add", b, number(graph, model.embedding.symbols)) for b in buckets]
-            rows = graph.op("Concat", *_lifted(graph, [indices, *rows]), axis=-1)
-            summed = graph.op(
-                "ReduceSum", graph.op("Gather", weight, rows), graph.constant([-2]), keepdims=0
-            )
-            made.append(summed)
+            each = graph.op("Gather", weight, _gram_rows(graph, model.embedding, indices))
+            made.append(graph.op("ReduceSum", each, graph.constant([-2]), keepdims=0))
         else:
             made.append(graph.op("Gather", weight, indices))
     if model.vectors is not None:
@@ -53,22 +47,30 @@ def embedded(graph: Graph, model: Model, indices: str) -> str:
     return made[0] if len(made) == 1 else graph.op("Concat", *made, axis=-1)
 
 
-def number(graph: Graph, n: int) -> str:
+def _number(graph: Graph, n: int) -> str:
     """A whole number, without axes."""
     return graph.constant(np.array(n))
 
 
-def gram_hashes(graph: Graph, indices: str, order: int) -> list[str]:
+def _gram_hashes(graph: Graph, indices: str, order: int) -> list[str]:
     """models.grams.hashes of indices (time, batch), each (time, batch)."""
-    known = graph.op("Add", indices, number(graph, 1))
+    known = graph.op("Add", indices, _number(graph, 1))
     time = graph.op("Slice", graph.op("Shape", indices), graph.constant([0]), graph.constant([1]))
     found = [known]
     for n in range(1, order):
         padded = graph.op("Pad", known, graph.constant([n, 0, 0, 0]))
         before = graph.op("Slice", padded, graph.constant([0]), time, graph.constant([0]))
-        product = graph.op("Mul", found[-1], number(graph, MULTIPLIER))
-        found.append(graph.op("Mod", graph.op("Add", product, before), number(graph, MODULUS)))
+        product = graph.op("Mul", found[-1], _number(graph, MULTIPLIER))
+        found.append(graph.op("Mod", graph.op("Add", product, before), _number(graph, MODULUS)))
     return found
+
+
+def _gram_rows(graph: Graph, embedding: GramEmbedding, indices: str) -> str:
+    """GramEmbedding.rows of indices (time, batch): (time, batch, order)."""
+    longer = _gram_hashes(graph, indices, embedding.order)[1:]
+    buckets = [graph.op("Mod", h, _number(graph, BUCKETS)) for h in longer]
+    rows = [graph.op("Add", b, _number(graph, embedding.symbols)) for b in buckets]
+    return graph.op("Concat", *_lifted(graph, [indices, *rows]), axis=-1)
 
 
 def _lifted(graph: Graph, values: list[str]) -> list[str]:
@@ -78,14 +80,14 @@ def _lifted(graph: Graph, values: list[str]) -> list[str]:
 
 def votes(graph: Graph, module: GramVotes, indices: str, of: Rows) -> str:
     """What n-grams say of each label (batch, labels); indices: (time, batch)."""
-    found = gram_hashes(graph, indices, module.order)
-    rows = [graph.op("Mod", h, number(graph, len(module.weight))) for h in found]
+    found = _gram_hashes(graph, indices, module.order)
+    rows = [graph.op("Mod", h, _number(graph, len(module.weight))) for h in found]
     rows = graph.op("Concat", *_lifted(graph, rows), axis=-1)
     each = graph.op("Gather", graph.constant(module.weight, "votes"), rows)
     of_place = graph.op("ReduceSum", each, graph.constant([2]), keepdims=0)
     inside = graph.op("Where", of.valid, of_place, graph.constant(0.0))
     total = graph.op("ReduceSum", inside, graph.constant([0]), keepdims=0)
-    count = graph.op("Mul", graph.op("Max", of.lengths, graph.constant([1])), number(graph, module.order))
+    count = graph.op("Mul", graph.op("Max", of.lengths, graph.constant([1])), _number(graph, module.order))
     count = graph.op("Unsqueeze", graph.op("Cast", count, to=1), graph.constant([1]))
     return graph.op("Div", total, graph.op("Sqrt", count))
 

@@ -123,15 +123,21 @@ def for_classifier(
     over = f"; {wanted:.3g} are enough, so it ends after about {ends:.0f} s" if enough < 1 else ""
     mean = sum(lengths) / max(len(lengths), 1)
     chosen = {n: value for n, value in {"hidden_size": hidden, **read}.items() if n not in given}
-    also = f", n-grams up to {read['grams']}" if "grams" in read else ""
-    also += f", dropout {read['dropout']}" if "dropout" in read else ""
-    also += f", dropout {read['input_dropout']} of the embeddings" if "input_dropout" in read else ""
-    also += ", each text read twice (R-Drop)" if "consistency" in read else ""
+    said = [f"{hidden} units", *(_SAID[name].format(value) for name, value in read.items())]
     why = (
         f"chosen for {seconds / 60:g} min on {len(lengths):,} texts of {mean:.0f} "
-        f"symbols: {hidden} units{also}, about {min(passes, wanted):.1f} passes{over}"
+        f"symbols: {', '.join(said)}, about {min(passes, wanted):.1f} passes{over}"
     )
     return Choice(replace(options, **chosen), replace(plan, enough=enough, learning_rate=rate), why, chosen)
+
+
+_SAID = {
+    "grams": "n-grams up to {}",
+    "dropout": "dropout {}",
+    "input_dropout": "dropout {} of the embeddings",
+    "consistency": "each text read twice (R-Drop)",
+}
+"""How a choice beside the size is put."""
 
 
 def _largest(
@@ -160,7 +166,7 @@ def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> d
     grams = given.get("grams", GRAMS.get(options.unit, LETTERS) if total >= FOR_GRAMS else 1)
     if "embedding" not in kinds or grams == 1:
         return {}
-    dropout = {"input_dropout": GRAM_DROPOUT, "dropout": GRAM_DROPOUT}
+    dropout = {"dropout": GRAM_DROPOUT, "input_dropout": GRAM_DROPOUT}
     return {"grams": grams, **dropout, "consistency": GRAM_CONSISTENCY}
 
 
