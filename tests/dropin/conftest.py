@@ -46,12 +46,19 @@ def generators():
 @pytest.fixture
 def ours_ran(monkeypatch):
     """Fails the test at its end if nothing of it went through our scan."""
-    ran, original = [], engines.run
+    ran, original, short = [], engines.run, engines.again
 
     def run(call):
         ran.append(call.stack)
         return original(call)
 
+    def again(stack, *rest):
+        done = short(stack, *rest)
+        if done is not None:
+            ran.append(stack)
+        return done
+
     monkeypatch.setattr(engines, "run", run)
+    monkeypatch.setattr(engines, "again", again)
     yield ran
     assert ran, "nothing in this test went through unrolled's scan"

@@ -1,6 +1,7 @@
 """Memory that shows what it should not: NaN before it is written, and guards around it."""
 
 import ctypes
+import math
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ GUARD, PATTERN = 64, 12345.678
 @pytest.fixture
 def guarded(monkeypatch):
     """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
-    from unrolled.scan.cpu import inference, layer, room
+    from unrolled.scan.cpu import inference, layer, results, room, training
 
     kept = []
 
@@ -24,11 +25,13 @@ def guarded(monkeypatch):
 
     for module in (inference, layer, room):
         monkeypatch.setattr(module, "memory", memory)
+    for module in (training, results, room):
+        monkeypatch.setattr(module, "empty", lambda shape: memory(math.prod(shape)).view(shape))
     inference._plans.clear()
-    room._free.clear()
+    room.clear()
     yield kept
     inference._plans.clear()
-    room._free.clear()
+    room.clear()
     assert kept
     for whole, count in kept:
         expected = torch.tensor(PATTERN)

@@ -100,7 +100,7 @@ def test_gradients_that_nobody_asked_for_are_not_made():
 
 
 def test_a_steps_memory_serves_the_next_but_never_two_at_once():
-    room._free.clear()
+    room.clear()
     recurrent, x = layer("lstm", 3, 5), torch.randn(2, 4, 3)
     with ur.engine("cpu"):
         results = [recurrent(x * scale)[0].square().sum() for scale in (1, 2, 1)]
@@ -129,7 +129,7 @@ def test_memory_of_inference_serves_training(monkeypatch):
             return torch.autograd.grad(recurrent(x)[0].square().sum(), recurrent.parameters())
 
     wanted = step()
-    room._free.clear()
+    room.clear()
     with torch.inference_mode():
         for borrowed in [take(count) for count in sizes]:
             room.give(borrowed)
@@ -138,7 +138,7 @@ def test_memory_of_inference_serves_training(monkeypatch):
 
 def test_the_memory_that_lies_by_is_bounded(monkeypatch):
     monkeypatch.setattr(room, "MOST", 100)
-    room._free.clear()
+    room.clear()
     for count in (60, 50, 40):
         room.borrow(count)  # and given back at once
     assert sorted(room._free) == [40, 50]

@@ -91,30 +91,35 @@ def choose(call: Call) -> Explanation:
 def again(
     stack: Stack, input: Tensor, parameters: Sequence[Tensor], state: object, batch_first: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
-    """What `scan` returns for an inference call whose like has come before, without checking it anew; None
+    """What `scan` returns for a call whose like has come before, without checking it anew; None
     where it must be checked, or another engine was asked for, or somebody watches."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or watching.watched():
+    if torch.compiler.is_compiling() or watching.watched():
         return None
     if (_forced.get() or _program()) not in (None, "cpu"):
         return None
-    if not torch.is_autocast_enabled("cpu"):
-        return _ready().again(stack, input, parameters, state, batch_first)
-    return _in_autocast(stack, input, parameters, state, batch_first)
+    if torch.is_autocast_enabled("cpu"):
+        if torch.is_grad_enabled():
+            return None
+        return _in_autocast(stack, input, parameters, state, batch_first)
+    if torch.is_grad_enabled():
+        return _practice().again(stack, input, parameters, state, batch_first)
+    return _ready().again(stack, input, parameters, state, batch_first)
 
 
 def _in_autocast(
     stack: Stack, input: Tensor, parameters: Sequence[Tensor], state: object, batch_first: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """As dispatch.run does it: the recurrence in the parameters' dtype, the results in autocast's."""
-    states = (state,) if isinstance(state, Tensor) else state
-    if not isinstance(input, Tensor) or not (states is None or isinstance(states, tuple)):
+    if not isinstance(input, Tensor):
         return None
     dtype, lower = parameters[0].dtype, torch.get_autocast_dtype("cpu")
     if input.is_floating_point() and input.dtype is not dtype:
         input = input.to(dtype)
-    if states is not None:
-        states = tuple([s.to(dtype) if isinstance(s, Tensor) else s for s in states])
-    return _ready().again(stack, input, parameters, states, batch_first, lower)
+    if isinstance(state, Tensor):
+        state = state.to(dtype)
+    elif isinstance(state, tuple):
+        state = tuple([s.to(dtype) if isinstance(s, Tensor) else s for s in state])
+    return _ready().again(stack, input, parameters, state, batch_first, lower)
 
 
 @cache
@@ -123,6 +128,13 @@ def _ready() -> ModuleType:
     from .cpu import ready
 
     return ready
+
+
+@cache
+def _practice() -> ModuleType:
+    from .cpu import practice
+
+    return practice
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -118,6 +118,11 @@ class Stack:
                 shapes[vector + suffix] = (self.hidden_size,)
         return shapes
 
+    def parts(self, parameters: Sequence[Tensor], layer: int) -> list[Sequence[Tensor]]:
+        """The parameters of one layer by direction, flat."""
+        each, first = len(self.shapes) // (self.num_layers * self.directions), layer * self.directions
+        return [parameters[(first + d) * each : (first + d + 1) * each] for d in range(self.directions)]
+
     def weights(self, parameters: Sequence[Tensor]) -> list[list[Weights]]:
         """The flat parameters (in the order of `shapes`) by layer, then direction."""
         if len(parameters) != len(self.shapes):

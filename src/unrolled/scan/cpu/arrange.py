@@ -15,7 +15,7 @@ import numpy as np
 
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
-from .fields import Fills
+from .fills import Fills
 from .machine import Machine
 from .pool import Jobs, Pool, Work
 from .shape import copies, get, put
@@ -48,6 +48,7 @@ class Tasks:
     def __init__(self, bases: Mapping[str, int]) -> None:
         self._words: list[int] = []
         self._numbers = bases
+        self.bases = len(bases)
         self.addresses: list[tuple[int, int, int]] = []
         """(word of the block, number of the base, offset) of every address."""
 
@@ -74,7 +75,7 @@ class Copies:
     """Tasks laid out for `count` workers; one call has them at a time."""
 
     def __init__(self, tasks: Tasks, count: int, machine: Machine) -> None:
-        self._block, self._fills = tasks.block(count), Fills()
+        self._block, self._fills = tasks.block(count), Fills(tasks.bases)
         for word, base, offset in tasks.addresses:
             self._fills.add(self._block, word, base, offset)
         self._work = Work([[(kernel(machine), jobs(self._block.ctypes.data, count))]])

@@ -8,12 +8,16 @@ import numpy as np
 
 from .arrange import Tasks
 from .fields import FIELDS, MOST_STATES
+from .fills import Fills
 from .layer import Group
 
 _PARAMETERS = ("ih", "hh", "b_ih", "b_hh", "hr")
 _STATES = [f"{name}{k}" for k in range(MOST_STATES) for name in ("dfinal", "dinitial")]
-BASES = ("zeros", "rest", *_PARAMETERS, *[f"d_{name}" for name in _PARAMETERS], *_STATES)
-"""What addresses of a call are relative to: parts of its memory, parameters, gradients."""
+OUTPUT = [*(n + part for n in ("dout", "out") for part in ("", "_row", "_step")), "dout_low"]
+RESULT = ["result", "result_row", "result_step"]
+BASES = ("zeros", "rest", *_PARAMETERS, *[f"d_{n}" for n in _PARAMETERS], *_STATES, *OUTPUT, *RESULT)
+"""What a call gives: the addresses of parts of its memory, of parameters and gradients; and where the
+output and its gradient lie, and the gradient of the input goes."""
 BASE = {name: index for index, name in enumerate(BASES)}
 
 
@@ -33,6 +37,11 @@ class Derived:
     def place(self, base: str, **offsets: int) -> None:
         """These fields are an address that a call gives, plus an offset in bytes."""
         self.addresses += [(FIELDS[name], BASE[base], offset) for name, offset in offsets.items()]
+
+    def take(self, names: Sequence[str]) -> None:
+        """These fields are what a call gives under the same names."""
+        for name in names:
+            self.place(name, **{name: 0})
 
     def same(self, name: str, other: str) -> None:
         """This field is as that one of the group's."""
@@ -58,20 +67,20 @@ class Blocks:
         done = [t.block(workers) for t in tasks]
         starts = np.cumsum([len(blocks) * size, *map(len, done)])
         self._flat = np.zeros(starts[-1], dtype=np.int64)
-        self._words = self._flat.data
         for start, words in zip(starts, done, strict=False):
             self._flat[start : start + len(words)] = words
         self.tasks = [self._flat.ctypes.data + 8 * int(start) for start in starts[:-1]]
         """Where the tasks lie."""
-        places = [(i * size + word, *rest) for i, b in enumerate(blocks) for word, *rest in b.addresses]
+        self.fills = Fills(len(BASES))
+        """What a call changes, when it begins."""
+        for i, block in enumerate(blocks):
+            for to, word in block.moves(moving):
+                self.fills.copy(self._flat, i * size + to, block.group.block, word)
+            for word, base, offset in block.addresses:
+                self.fills.add(self._flat, i * size + word, base, offset)
         for start, one in zip(starts, tasks, strict=False):
-            places += [(start + word, *rest) for word, *rest in one.addresses]
-        self._places, self._bases, self._offsets = np.array(places, dtype=np.int64).T
-        self._moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for group in {id(b.group): b.group for b in blocks}.values():
-            own = [(i * size, b) for i, b in enumerate(blocks) if b.group is group]
-            moves = [(i + to, word) for i, b in own for to, word in b.moves(moving)]
-            self._moves.append((group.block, *np.array(moves, dtype=np.int64).T))
+            for word, base, offset in one.addresses:
+                self.fills.add(self._flat, int(start) + word, base, offset)
         self.settle()
 
     def settle(self) -> None:
@@ -85,18 +94,6 @@ class Blocks:
     def address(self, block: Derived) -> int:
         """Where a block lies."""
         return self._flat.ctypes.data + 8 * len(FIELDS) * self._blocks.index(block)
-
-    def begin(self, bases: np.ndarray) -> None:
-        """Writes what this call changes."""
-        for source, to, words in self._moves:
-            self._flat[to] = source[words]
-        self._flat[self._places] = bases[self._bases] + self._offsets
-
-    def write(self, block: Derived, names: list[int], values: Sequence[int]) -> None:
-        """Fields of one block for this call, after `begin`."""
-        start = len(FIELDS) * self._blocks.index(block)
-        for name, value in zip(names, values, strict=True):
-            self._words[start + name] = value
 
 
 class Memory:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from .emit import I64, PTR, Function, Value
 
 MOST_STATES = 8
@@ -58,24 +54,3 @@ class Block:
     def __getitem__(self, name: str) -> Value:
         type = PTR if name.rstrip("0123456789") in _ARE_POINTERS else I64
         return self._function.load(type, self._function.at(self._base, 8 * FIELDS[name]), 8)
-
-
-class Fills:
-    """Words of blocks that hold addresses known to a call alone: a base of its own, and an offset."""
-
-    def __init__(self) -> None:
-        self._fills: list[tuple[memoryview, int, int, int]] = []
-
-    def add(self, block: np.ndarray, word: int, base: int, offset: int) -> None:
-        """block[word] is to be base number `base` + offset."""
-        self._fills.append((block.data, word, base, offset))
-
-    @property
-    def words(self) -> set[int]:
-        """All words that are filled in."""
-        return {word for _, word, _, _ in self._fills}
-
-    def write(self, bases: Sequence[int]) -> None:
-        """Fills them in."""
-        for words, word, base, offset in self._fills:
-            words[word] = bases[base] + offset

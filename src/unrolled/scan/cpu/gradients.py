@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..stack import Stack, Weights
+from ..stack import Stack
 from . import room
-from .derived import BASE, BASES, Memory
-from .fields import FIELDS, MOST_STATES
+from .derived import BASE, OUTPUT, RESULT, Memory
+from .fields import MOST_STATES
 from .layer import Layer, assign, place
 from .machine import machine
+from .pack import present
 from .pool import Pool, Work
 from .program import backward_kernel
 from .side import Side
 
-_OUTPUT = [FIELDS[n + part] for n in ("dout", "out") for part in ("", "_row", "_step")]
-_OUTPUT.append(FIELDS["dout_low"])
-_RESULT = [FIELDS[n] for n in ("result", "result_row", "result_step")]
-_WEIGHTS = [(BASE[name], name) for name in ("ih", "hh", "hr")]
-"""The parameters that a backward pass reads as they are, with the numbers of their bases."""
-_ZEROS, _REST = BASE["zeros"], BASE["rest"]
+_ZEROS, _REST, _LOW = BASE["zeros"], BASE["rest"], BASE["dout_low"]
+_DOUT, _OUT, _RESULT = BASE[OUTPUT[0]], BASE[OUTPUT[3]], BASE[RESULT[0]]
 _DFINAL, _DINITIAL = ([BASE[f"{n}{k}"] for k in range(MOST_STATES)] for n in ("dfinal", "dinitial"))
 
 
@@ -61,16 +56,21 @@ class Backward:
         scans = [address for side in self._sides for address in side.scans]
         scan = [(self._kernel.address, assign(scans, together, count))]
         self._work = Work([phase for phase in (before, scan, after, last) if phase])
-        self._bases = np.zeros(len(BASES), dtype=np.int64)
+        self._floats = self._memory.zeros + self._memory.rest
+        # The weights that it reads as they are.
+        self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
+        each = len(stack.shapes) // stack.directions
+        self._firsts = [d * each for d in range(stack.directions)]
         self._nothing: dict[int, Tensor] = {}
+        self._none: list[None] = [None] * stack.cell.states
 
     def run(
         self,
-        weights: list[Weights],
+        parameters: Sequence[Tensor],
         x: Tensor,
         out: Tensor,
         state: Sequence[Tensor],
-        grads: tuple[Tensor | None, ...],
+        grads: Sequence[Tensor | None],
         pool: Pool,
     ) -> list[Tensor | None]:
         """The gradients of (input, states, parameters); grads: of the output and the last states, None
@@ -79,58 +79,44 @@ class Backward:
         # The output may lie elsewhere by now: hooks of the graph keep it where they like.
         out, dout = (t if t.stride(-1) == 1 else t.contiguous() for t in (out, dout))
         dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, grads[1:], strict=True))]
-        dinitials = [torch.empty(s.shape) for s in state] if self._dinitial else []
-        memory = room.take(self._memory.zeros + self._memory.rest)
+        dinitials = [room.empty(s.shape) for s in state] if self._dinitial else []
+        memory = room.take(self._floats)
         if self._memory.zeros:
             memory[: self._memory.zeros].zero_()
-        dxs, results = [], []
-        held: list[Any] = [out, dout, dfinals, dinitials]  # kernels have addresses only
-        for direction, (side, own) in enumerate(zip(self._sides, weights, strict=True)):
-            made = side.results.make()
-            results.append(made)
-            tensors = {BASE[name]: tensor for name, tensor in made.items()}
-            tensors |= {n: t.contiguous() for n, name in _WEIGHTS if (t := getattr(own, name)) is not None}
-            held.append(tensors)
-            side.begin(self._addresses(tensors, memory, direction, dfinals, dinitials))
-            low = int(dout.dtype is torch.bfloat16)
-            side.of_output(_OUTPUT, [*self._part(dout, direction), *self._part(out, direction), low])
-            if self._dx:
-                dxs.append(self._like(x))
-                side.of_result(_RESULT, place(dxs[-1], direction == 1))
+        dxs = [self._like(x) for _ in self._sides] if self._dx else []
+        made = [side.results.make() for side in self._sides]
+        parameters = [p if p.is_contiguous() else p.contiguous() for p in parameters]
+        for direction, side in enumerate(self._sides):
+            words = side.bases
+            for number, tensor in zip(side.results.numbers, made[direction], strict=False):
+                words[number] = tensor.data_ptr()
+            for index, number in self._reads:
+                words[number] = parameters[self._firsts[direction] + index].data_ptr()
+            words[_ZEROS] = memory.data_ptr()
+            words[_REST] = memory.data_ptr() + 4 * self._memory.zeros
+            for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
+                for number, tensor in zip(numbers, given, strict=False):
+                    words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
+            self._place(words, direction, dout, out, dxs)
+            side.begin()
         pool.run(self._work)
-        found = [side.parameters(made, memory) for side, made in zip(self._sides, results, strict=True)]
-        held.clear()
+        found = [side.parameters(m, memory) for side, m in zip(self._sides, made, strict=True)]
         room.give(memory)
         for other in dxs[1:]:
             dxs[0] += other
-        return [
-            dxs[0] if dxs else None,
-            *(dinitials or [None] * len(state)),
-            *(g for one in found for g in one),
-        ]
+        return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
 
-    def _addresses(
-        self,
-        tensors: dict[int, Tensor],
-        memory: Tensor,
-        direction: int,
-        dfinals: list[Tensor],
-        dinitials: list[Tensor],
-    ) -> np.ndarray:
-        """The bases of a direction, by their numbers; tensors: those that are its own alone."""
-        words = self._bases.data
-        for number, tensor in tensors.items():
-            words[number] = tensor.data_ptr()
-        words[_ZEROS], words[_REST] = memory.data_ptr(), memory.data_ptr() + 4 * self._memory.zeros
-        for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
-            for number, tensor in zip(numbers, given, strict=False):
-                words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
-        return self._bases
-
-    def _part(self, tensor: Tensor, direction: int) -> list[int]:
-        """Where a direction's part of an output lies."""
-        address, row, step = place(tensor, direction == 1)
-        return [address + tensor.element_size() * direction * self._stack.output_size, row, step]
+    def _place(
+        self, words: memoryview, direction: int, dout: Tensor, out: Tensor, dxs: Sequence[Tensor]
+    ) -> None:
+        """Where a direction's parts of the output and its gradient lie, and the gradient of the input."""
+        reverse, skip = direction == 1, direction * self._stack.output_size
+        for first, tensor in ((_DOUT, dout), (_OUT, out)):
+            address, words[first + 1], words[first + 2] = place(tensor, reverse)
+            words[first] = address + tensor.element_size() * skip
+        words[_LOW] = dout.dtype is torch.bfloat16
+        if dxs:
+            words[_RESULT], words[_RESULT + 1], words[_RESULT + 2] = place(dxs[direction], reverse)
 
     def _given(self, k: int, state: Tensor, grad: Tensor | None) -> Tensor:
         """The gradient of a last state as the kernels want it."""

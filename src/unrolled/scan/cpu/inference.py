@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import dropout
 
-from ..stack import Call, Weights
+from ..stack import Call
 from .fields import FIELDS
 from .layer import Geometry, Layer, cost, place
 from .machine import machine
@@ -30,9 +30,10 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
     x, finals = call.input, finals_of(call.state, low(call.lower))
     lengths = None if call.lengths is None else call.lengths.numpy()
-    for index, weights in enumerate(stack.weights(call.parameters)):
+    for index in range(stack.num_layers):
+        parameters = stack.parts(call.parameters, index)
         lower = call.lower if index + 1 == stack.num_layers else None
-        x = layer_forward(call, kernel, index, weights, x, finals, lengths, lower)
+        x = layer_forward(call, kernel, index, parameters, x, finals, lengths, lower)
         if stack.dropout and call.training and index + 1 < stack.num_layers:
             x = dropout(x, stack.dropout)
     return x, finals
@@ -42,7 +43,7 @@ def layer_forward(
     call: Call,
     kernel: Kernel,
     index: int,
-    weights: list[Weights],
+    parameters: list[Sequence[Tensor]],
     x: Tensor,
     finals: tuple[Tensor, ...],
     lengths: np.ndarray | None,
@@ -65,7 +66,7 @@ def layer_forward(
             layer.shares(lengths)
         held: list[Any] = []  # the kernel has addresses only: what lies there must outlive its run
         for direction, groups in enumerate(layer.directions):
-            made = packed(stack, kernel.shape, weights[direction], indexed, pool, count)
+            made = packed(stack, kernel.shape, parameters[direction], indexed, pool, count)
             tensors = tensors_of(call, index, direction, x, out, finals)
             held += (made, tensors)
             names, values = fields_of(tensors, direction == 1)

@@ -6,11 +6,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..stack import Stack, Weights
+from ..stack import Stack
 from . import arrange
 from .digest import Digest
 from .pool import Pool
@@ -29,10 +28,13 @@ class Packed:
     """
 
     def __init__(self, offsets: dict[str, int], floats: int) -> None:
-        self.room = borrow(floats)
-        base = self.room.floats.data_ptr()
-        self.pointers = np.array([base + offsets[n] if n in offsets else 0 for n in PARTS], dtype=np.int64)
+        self.room, self.offsets = borrow(floats), offsets
+        self.address = self.room.floats.data_ptr()
+
+    @property
+    def pointers(self) -> list[int]:
         """The parts' addresses in the order of `PARTS`; 0 for a part that is not there."""
+        return [self.address + self.offsets[n] if n in self.offsets else 0 for n in PARTS]
 
 
 _Source = tuple[str, int]
@@ -46,8 +48,8 @@ class Packing:
         self._hidden, self._machine = stack.hidden_size, shape.machine
         self._width = shape.machine.width
         vectors = [(f"vector{j}", 0) for j in range(len(stack.cell.vectors))]
-        self._bases = ("ih", "hh", "b_ih", "b_hh", "hr", "nothing", "room", *(name for name, _ in vectors))
-        self._tasks = arrange.Tasks({name: index for index, name in enumerate(self._bases)})
+        names = [*present(stack), *(name for name, _ in vectors), "nothing", "room"]
+        self._tasks = arrange.Tasks({name: index for index, name in enumerate(names)})
         self._offsets: dict[str, int] = {}
         self._floats = 0
         self._free: dict[int, list[arrange.Copies]] = {}
@@ -108,50 +110,76 @@ class Packing:
         self._floats += -(-vectors * self._width // 16) * 16
         return start
 
-    def run(self, weights: Weights, pool: Pool | None, count: int) -> Packed:
+    def run(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:
         """The parameters in panels, by `count` workers whom the caller has claimed."""
         made = Packed(self._offsets, self._floats)
-        held = {name: t.contiguous() for name, t in named(weights).items()}
-        held |= {"nothing": self._zeros, "room": made.room.floats}
+        held = [p.contiguous() for p in parameters]
+        held += self._zeros, made.room.floats
         try:
             copies = self._free[count].pop()
         except (KeyError, IndexError):
             copies = arrange.Copies(self._tasks, count, self._machine)
-        copies.run([held[name].data_ptr() if name in held else 0 for name in self._bases], pool)
+        copies.run([t.data_ptr() for t in held], pool)
         self._free.setdefault(count, []).append(copies)
         return made
 
 
-def named(weights: Weights) -> dict[str, Tensor]:
-    """The parameters that are there, by name."""
-    found = dict(zip(Weights._fields, weights[:-1], strict=False))
-    found |= {f"vector{j}": vector for j, vector in enumerate(weights.vectors)}
-    return {name: t for name, t in found.items() if t is not None}
+def present(stack: Stack) -> list[str]:
+    """The parameters of a layer and direction before its vectors, in the order of `Stack.shapes`."""
+    recurrent = stack.cell.recurrent != "none"
+    there = {"ih": True, "hh": recurrent, "b_ih": stack.bias, "b_hh": stack.bias and recurrent}
+    return [name for name, so in (there | {"hr": stack.proj_size > 0}).items() if so]
 
 
-class _Entry:
-    """Parameters and their panels."""
+class Panels:
+    """The parameters of one layer and direction, and their panels as long as they hold the same.
 
-    def __init__(self, parameters: Sequence[Tensor], addresses: list[int], key: Any) -> None:
-        self.parameters = [weakref.ref(p) for p in parameters]
-        self.addresses = addresses
-        self.held: tuple[list[int], Digest | None, Packed] | None = None
+    A tensor's version says that it has changed, but not that it has not: see `digest`. In training it
+    nearly always has, and no digest is made before the same version comes twice.
+    """
+
+    def __init__(self, packing: Packing, parameters: Sequence[Tensor], key: Any) -> None:
+        self._packing, self._key = packing, key
+        self._parameters = [weakref.ref(p) for p in parameters]
+        self._addresses = [p.data_ptr() for p in parameters]
+        self._held: tuple[list[int], Digest | None, Packed] | None = None
         """Versions, digest and panels, replaced at once."""
-        self._ends = [weakref.finalize(p, self.forget, key) for p in parameters]
+        self._ends = [weakref.finalize(p, self.forget) for p in parameters]
         for end in self._ends:
             end.atexit = False
 
-    def forget(self, key: Any) -> None:
+    def forget(self) -> None:
         """Lets all go. The parameters that still live must not hold it: another may be new in each step."""
-        if _kept.get(key) is self:
-            del _kept[key]
+        if _kept.get(self._key) is self:
+            del _kept[self._key]
+        self._held = None
         for end in self._ends:
             end.detach()
 
+    def of(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether these are its parameters, and where they were."""
+        for p, own, address in zip(parameters, self._parameters, self._addresses, strict=True):
+            # A number alone may by now be another tensor's.
+            if own() is not p or p.data_ptr() != address or not p.is_contiguous():
+                return False
+        return True
 
-_kept: dict[tuple[Any, ...], _Entry] = {}
+    def packed(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:
+        """Their panels, from an earlier call if they have not changed."""
+        versions = [0 if p.is_inference() else p._version for p in parameters]
+        held, again = self._held, False
+        if held is not None and held[0] == versions:
+            again = True
+            if held[1] is not None and held[1].holds():
+                return held[2]
+        # The digest first: what another thread writes meanwhile makes the next call make it again.
+        digest = Digest(parameters) if again or not torch.is_grad_enabled() else None
+        made = self._packing.run(parameters, pool, count)
+        self._held = versions, digest, made
+        return made
 
 
+_kept: dict[tuple[Any, ...], Panels] = {}
 _packings: dict[Any, Packing] = {}
 
 
@@ -162,43 +190,29 @@ def _packing(stack: Stack, input_size: int, shape: Shape, indexed: bool) -> Pack
     return _packings[key]
 
 
-def packed(
-    stack: Stack, shape: Shape, weights: Weights, indexed: bool, pool: Pool | None, count: int
-) -> Packed:
-    """The parameters in panels, from an earlier call if they have not changed.
-
-    A tensor's version says that it has changed, but not that it has not: see `digest`. In training it
-    nearly always has, and no digest is made before the same version comes twice.
-    """
-
-    def make() -> Packed:
-        return _packing(stack, weights.ih.shape[1], shape, indexed).run(weights, pool, count)
-
-    own = (weights.ih, weights.hh, weights.b_ih, weights.b_hh, weights.hr, *weights.vectors)
-    parameters = [t for t in own if t is not None]
+def panels_of(stack: Stack, shape: Shape, parameters: Sequence[Tensor], indexed: bool) -> Panels | None:
+    """Where the panels of these parameters are kept; None: they do not lie in memory as they are read."""
     if not all([p.is_contiguous() for p in parameters]):
-        return make()
-    addresses = [p.data_ptr() for p in parameters]
-    key = (shape.machine.width, stack.cell, stack.bias, stack.output_size, weights.ih.shape, indexed)
+        return None
+    key = (shape.machine.width, stack.cell, stack.bias, stack.output_size, parameters[0].shape, indexed)
     key += tuple([id(p) for p in parameters])
-    entry = _kept.get(key)
-    # A number alone may by now be another tensor's.
-    if (
-        entry is None
-        or entry.addresses != addresses
-        or not all([own() is p for own, p in zip(entry.parameters, parameters, strict=True)])
-    ):
-        if entry is not None:
-            entry.forget(key)
-        entry = _kept[key] = _Entry(parameters, addresses, key)
-    versions = [0 if p.is_inference() else p._version for p in parameters]
-    held, again = entry.held, False
-    if held is not None and held[0] == versions:
-        again = True
-        if held[1] is not None and held[1].holds():
-            return held[2]
-    # The digest first: what another thread writes meanwhile makes the next call make it again.
-    digest = Digest(parameters) if again or not torch.is_grad_enabled() else None
-    made = make()
-    entry.held = versions, digest, made
-    return made
+    kept = _kept.get(key)
+    if kept is None or not kept.of(parameters):
+        if kept is not None:
+            kept.forget()
+        packing = _packing(stack, parameters[0].shape[1], shape, indexed)
+        kept = _kept[key] = Panels(packing, parameters, key)
+    return kept
+
+
+def packed(
+    stack: Stack, shape: Shape, parameters: Sequence[Tensor], indexed: bool, pool: Pool | None, count: int
+) -> Packed:
+    """The parameters of one layer and direction in panels.
+
+    parameters: in the order of `Stack.shapes`.
+    """
+    kept = panels_of(stack, shape, parameters, indexed)
+    if kept is None:
+        return _packing(stack, parameters[0].shape[1], shape, indexed).run(parameters, pool, count)
+    return kept.packed(parameters, pool, count)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -237,16 +236,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_anew)
 
 
-@contextmanager
-def workers(cost: float, most: int) -> Iterator[tuple[Pool, int]]:
-    """The pool and how many of its workers to use for `cost` microseconds of work on one core."""
-    wanted = min(torch.get_num_threads(), most)
-    pool = _pool
-    if wanted > 1 and (cost < ALONE or (cost < 200 and not pool.awake(wanted))):
-        wanted = 1
-    granted = pool.claim(wanted)
-    try:
-        yield pool, granted
-    finally:
-        if granted > 1:
-            pool.free()
+class workers:  # noqa: N801 - used as a function; contextlib's costs a short call two microseconds
+    """Within the block, the pool and how many of its workers to use for `cost` microseconds of work on one
+    core, `most` at most."""
+
+    __slots__ = ("_granted", "_pool")
+
+    def __init__(self, cost: float, most: int) -> None:
+        wanted = min(torch.get_num_threads(), most)
+        self._pool = pool = _pool
+        if wanted > 1 and (cost < ALONE or (cost < 200 and not pool.awake(wanted))):
+            wanted = 1
+        self._granted = pool.claim(wanted)
+
+    def __enter__(self) -> tuple[Pool, int]:
+        return self._pool, self._granted
+
+    def __exit__(self, *_: object) -> None:
+        if self._granted > 1:
+            self._pool.free()

@@ -18,7 +18,8 @@ from .. import transforms
 from ..stack import Call, Stack
 from . import refuses
 from .digest import Digest
-from .fields import FIELDS, Fills
+from .fields import FIELDS
+from .fills import Fills
 from .inference import PACKED, fields_of, finals_of, low, output_like, tensors_of
 from .layer import Geometry, Layer, cost
 from .machine import machine
@@ -57,7 +58,7 @@ def again(
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
-    if not _plain(x) or len(x.shape) != (3 if x.dtype is torch.float32 else 2):
+    if not plain(x):
         return None
     # Not the stack itself, whose hash takes as long as all else here.
     key = (id(stack), x.dtype, x.shape, batch_first, lower)
@@ -72,11 +73,11 @@ def again(
         return _run(kind, pool, count, parameters, x, state, batch_first, lower)
 
 
-def _plain(x: Any) -> bool:
+def plain(x: Any) -> bool:
+    """Whether it is an input as kernels read it, of a batch, outside of all that transforms calls."""
     return (
         type(x) is Tensor
-        and not torch.is_grad_enabled()
-        and (x.dtype is torch.float32 or x.dtype is torch.int64)
+        and ((x.dtype is torch.float32 and x.dim() == 3) or (x.dtype is torch.int64 and x.dim() == 2))
         and x.is_cpu
         and x.is_contiguous()
         and not x.is_neg()
@@ -115,8 +116,8 @@ def _run(
         ready = _made(kind, pool, count, x, parameters, batch_first, lower)
         if ready is None:
             return None
-    states = ready.states(state)
-    if states is None or not _known(x, kind.stack):
+    states = ready.zeros if state is None else states_of(state, ready.shapes)
+    if states is None or not known(x, kind.stack):
         kind.ready.append(ready)
         return None
     result = ready.run(pool, x, states)
@@ -124,12 +125,26 @@ def _run(
     return result
 
 
-def _known(x: Tensor, stack: Stack) -> bool:
+def known(x: Tensor, stack: Stack) -> bool:
     """Whether all indices stand for something; the long way says which do not."""
     if x.dtype is torch.float32:
         return True
     low, high = x.aminmax()
     return int(low) >= 0 and int(high) < stack.input_size
+
+
+def states_of(state: Any, shapes: Sequence[torch.Size]) -> Sequence[Tensor] | None:
+    """The initial states if they are as the kernels want them."""
+    if len(shapes) == 1:
+        state = (state,)
+    if type(state) is not tuple or len(state) != len(shapes):
+        return None
+    for s, shape in zip(state, shapes, strict=True):
+        if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
+            return None
+        if not s.is_cpu or not s.is_contiguous() or s.is_neg():
+            return None
+    return state
 
 
 def _taken(kind: _Kind, count: int) -> _Ready | None:
@@ -179,8 +194,8 @@ class _Ready:
         self._digest = Digest(call.parameters)
         self._own = [weakref.ref(p) for p in call.parameters]
         self._addresses = [p.data_ptr() for p in call.parameters]
-        self._zeros = call.state
-        self._shapes = [s.shape for s in call.state]
+        self.zeros = call.state
+        self.shapes = [s.shape for s in call.state]
         batch, time = call.input.shape[:2]
         size = stack.output_size * stack.directions
         self._out = (batch, time, size) if batch_first else (time, batch, size)
@@ -188,18 +203,20 @@ class _Ready:
         sample = torch.empty(self._out, dtype=self._dtype)
         last = sample if batch_first else sample.transpose(0, 1)
         finals = finals_of(call.state, self._dtype)
-        self._fills, phases = Fills(), []
+        phases: list[Any] = []
         self._kept: list[Any] = [kernel]
         x = call.input
         bases = [x.data_ptr(), last.data_ptr()]
         bases += [t.data_ptr() for t in (*call.state, *finals)]
-        for index, weights in enumerate(stack.weights(call.parameters)):
+        self._fills = Fills(len(bases))
+        for index in range(stack.num_layers):
+            parameters = stack.parts(call.parameters, index)
             indexed = not x.is_floating_point()
             out = last if index + 1 == stack.num_layers else output_like(x, size)
             geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
             layer = Layer(geometry, count, False, indexed, False)
             for direction, groups in enumerate(layer.directions):
-                own = packed(stack, kernel.shape, weights[direction], indexed, pool, count)
+                own = packed(stack, kernel.shape, parameters[direction], indexed, pool, count)
                 tensors = tensors_of(call, index, direction, x, out, finals)
                 fields, values = fields_of(tensors, direction == 1)
                 outside = self._outside(index, stack, indexed)
@@ -234,25 +251,10 @@ class _Ready:
                 return False
         return self._digest.holds()
 
-    def states(self, state: Any) -> Sequence[Tensor] | None:
-        """The initial states if they are as the kernels want them."""
-        if state is None:
-            return self._zeros
-        if type(state) is Tensor:
-            state = (state,)
-        if type(state) is not tuple or len(state) != len(self._shapes):
-            return None
-        for s, shape in zip(state, self._shapes, strict=True):
-            if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
-                return None
-            if not s.is_cpu or not s.is_contiguous() or s.is_neg():
-                return None
-        return state
-
     def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
         """The call itself; the states are sound."""
         out = torch.empty(self._out, dtype=self._dtype)
-        finals = [torch.empty(s, dtype=self._dtype) for s in self._shapes]
+        finals = [torch.empty(s, dtype=self._dtype) for s in self.shapes]
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
         self._fills.write(bases)

@@ -10,11 +10,18 @@ MOST = 1 << 26
 """Floats that lie by for later steps; sizes that have not come for longest go first."""
 
 _free: dict[int, list[Tensor]] = {}
+_most: dict[int, int] = {}
+"""How many of each size have lain by at once."""
 
 
 def memory(count: int) -> Tensor:
     """Uninitialised floats."""
     return torch.empty(count, dtype=torch.float32)
+
+
+def empty(shape: tuple[int, ...]) -> Tensor:
+    """As `memory`, in a shape."""
+    return torch.empty(shape)
 
 
 class Loan:
@@ -49,7 +56,17 @@ def give(room: Tensor) -> None:
     rooms = _free.pop(count, [])
     rooms.append(room)
     _free[count] = rooms
+    if len(rooms) <= _most.get(count, 0):
+        return
+    _most[count] = len(rooms)
     for oldest in list(_free):
-        if sum(size * len(rooms) for size, rooms in list(_free.items())) <= MOST:
+        if sum(size * most for size, most in list(_most.items())) <= MOST:
             break
         _free.pop(oldest, None)
+        _most.pop(oldest, None)
+
+
+def clear() -> None:
+    """Lets go of all that lies by."""
+    _free.clear()
+    _most.clear()

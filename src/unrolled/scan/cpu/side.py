@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..stack import Stack
 from . import arrange
-from .derived import BASE, Blocks, Derived, Memory
+from .derived import BASE, OUTPUT, RESULT, Blocks, Derived, Memory
 from .layer import Layer
 from .pool import Jobs
 from .program import products_after
@@ -93,6 +93,7 @@ class Side:
             if stack.proj_size:
                 dh = memory.take(geometry.hidden_panels * rows * self.width)
                 block.place("rest", dh=dh, dp=self._dp[index])
+            block.take(OUTPUT)
             block.set(g_lines=self._lines[index], together=8 if rows <= shape.cut(1).largest else 2)
             made.append(block)
         return made
@@ -129,6 +130,7 @@ class Side:
         w_i = self._transposed("ih", gates, geometry.input_size)
         for block in self._over_groups("inputs", len(self.shape.graph.r_only), "dg"):
             block.place("rest", operand=w_i)
+            block.take(RESULT)
             block.set(groups=len(gates), panel_step=2)
             block.set(o_panels=geometry.in_panels, result_size=geometry.input_size)
 
@@ -253,6 +255,9 @@ class Side:
         derived = [*self._scans, *self._features, *(b for _, _, b in self._products)]
         self._blocks = Blocks(derived, [self._into, self._out_of], count, moving)
         self.scans = [self._blocks.address(b) for b in self._scans]
+        self.results.close()
+        self.bases = self._blocks.fills.bases.data
+        """What a call gives, by the numbers in `BASE`, before `begin`."""
 
         def jobs(block: Derived) -> Jobs:
             return [[(self._blocks.address(block), worker)] for worker in range(count)]
@@ -263,27 +268,16 @@ class Side:
         products = [(after[kernel], jobs(block)) for kernel, _, block in self._products]
         return first, products, last if len(self._out_of) else []
 
-    def begin(self, bases: np.ndarray) -> None:
+    def begin(self) -> None:
         """Writes the blocks for a call."""
         if self._varying:
             self._counts.clear()
             for _, index, block in self._products:
                 block.set(**self._segments(index))
             self._blocks.settle()
-        self._blocks.begin(bases)
+        self._blocks.fills.fill()
 
-    def of_output(self, names: list[int], values: list[int]) -> None:
-        """Where the output and its gradient lie, after `begin`."""
-        for block in self._scans:
-            self._blocks.write(block, names, values)
-
-    def of_result(self, names: list[int], values: list[int]) -> None:
-        """Where the gradient of the input goes, after `begin`."""
-        for kernel, _, block in self._products:
-            if kernel == "inputs":
-                self._blocks.write(block, names, values)
-
-    def parameters(self, made: dict[str, Tensor], memory: Tensor) -> list[Tensor]:
+    def parameters(self, made: list[Tensor], memory: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order; memory: what the call had."""
         return self.results.ordered(made, self._vectors(memory) if self.shape.vectors else memory)
 

@@ -1,0 +1,134 @@
+"""One layer's training steps laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..stack import Call
+from .fields import FIELDS
+from .fills import Fills
+from .gradients import Backward
+from .inference import fields_of
+from .layer import Geometry, Layer, cost, place
+from .pack import Packed, Panels, packed, panels_of
+from .pool import Pool, Work
+from .program import Kernel
+
+_LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
+
+
+class Step(NamedTuple):
+    """The tensors that a step reads and writes; the outputs as they lie in memory."""
+
+    x: Tensor
+    state: Sequence[Tensor]
+    out: Tensor
+    low: Tensor | None
+    finals: Sequence[Tensor]
+    reset: Tensor | None
+    batch_first: bool
+
+
+class Course:
+    """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
+    tensors lie. One step has it at a time.
+
+    axes: (batch, time) of an input, whose output lies in memory as it does; time first if `turned`.
+    """
+
+    def __init__(self, call: Call, kernel: Kernel, count: int) -> None:
+        stack, x = call.stack, call.input
+        batch, time = x.shape[:2]
+        geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
+        self.stack, self.kernel = stack, kernel
+        self.turned = x.stride(0) < x.stride(1)
+        size = stack.output_size * stack.directions
+        self.shape = (time, batch, size) if self.turned else (batch, time, size)
+        self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch * time)
+        self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
+        self.work = Work([[(kernel.address, self.layer.jobs)]])
+        self.backward: dict[tuple[bool, bool, int], Backward] = {}
+        self.floats = 0
+        """Of the history: every step's states and kept values, of all groups."""
+        self._fills: Fills | None = None
+        each = len(stack.shapes) // stack.directions
+        self._cuts = [slice(d * each, (d + 1) * each) for d in range(stack.directions)]
+        self._panels: list[Panels | None] = [None] * stack.directions
+        self._places: list[tuple[Any, str, int]] = []
+        saved = len(kernel.shape.plan.saved) if kernel.shape.plan else 0
+        for group in self.layer.groups:
+            each = geometry.hidden_panels * geometry.time * len(group.rows.rowmap) * geometry.width
+            for name, size in (group.state_sizes() | {"saved": each * saved}).items():
+                self._places.append((group, name, self.floats))
+                self.floats += -(-size // 16) * 16
+
+    def packed(self, parameters: Sequence[Tensor], pool: Pool, count: int) -> list[Packed]:
+        """The parameters in panels, by direction."""
+        made = []
+        for direction, cut in enumerate(self._cuts):
+            own = parameters[cut]
+            kept = self._panels[direction]
+            if kept is None or not kept.of(own):
+                kept = panels_of(self.stack, self.kernel.shape, own, self.indexed)
+                self._panels[direction] = kept
+            if kept is None:
+                made.append(packed(self.stack, self.kernel.shape, own, self.indexed, pool, count))
+            else:
+                made.append(kept.packed(own, pool, count))
+        return made
+
+    def fill(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> None:
+        """Tells the kernel where the tensors of this step lie."""
+        x, state, out, low, finals, reset, _ = tensors
+        bases = [x.data_ptr(), out.data_ptr(), history.data_ptr()]
+        bases.append(0 if low is None else low.data_ptr())
+        bases.append(0 if reset is None else reset.data_ptr())
+        for given in (state, finals):
+            for t in given:
+                bases.append(t.data_ptr())
+        for p in own:
+            bases.append(p.address)
+        if self._fills is None:
+            self._fills = self._laid_out(tensors, bases, own)
+        self._fills.write(bases)
+
+    @property
+    def moving(self) -> list[int]:
+        """The words of a group's block that differ from step to step."""
+        return sorted(self._fills.words) if self._fills else []
+
+    def _laid_out(self, tensors: Step, bases: list[int], own: Sequence[Packed]) -> Fills:
+        x, state, out, low, finals, reset, batch_first = tensors
+        x = x if batch_first else x.transpose(0, 1)
+        if self.turned:
+            out, low = out.transpose(0, 1), None if low is None else low.transpose(0, 1)
+        fills, count = Fills(len(bases)), len(state)
+        outside = {"indices" if self.indexed else "x": 0, "out": 1}
+        outside |= {f"initial{k}": 5 + k for k in range(count)}
+        outside |= {f"final{k}": 5 + count + k for k in range(count)}
+        if low is not None:
+            outside["low"] = 3
+        if reset is not None:
+            outside["reset"] = 4
+        size = self.stack.output_size
+        for direction, groups in enumerate(self.layer.directions):
+            reverse = direction == 1
+            part = out[:, :, direction * size : (direction + 1) * size]
+            slots = [tuple([t[direction] for t in given]) for given in (state, finals)]
+            names, values = fields_of((x, part, *slots, reset), reverse)
+            for group in groups:
+                group.block[names] = values
+                if low is not None:
+                    # Beside the output itself, which the backward reads.
+                    group.block[_LOW] = place(low[:, :, direction * size :], reverse)
+                for name, base in outside.items():
+                    word = FIELDS[name]
+                    fills.add(group.block, word, base, int(group.block[word]) - bases[base])
+                for name, offset in own[direction].offsets.items():
+                    fills.add(group.block, FIELDS[name], 5 + 2 * count + direction, offset)
+        for group, name, start in self._places:
+            fills.add(group.block, FIELDS[name], 2, 4 * start)
+        return fills

@@ -1,0 +1,76 @@
+"""Words of blocks that are written anew in every call, all by one kernel: Python takes a tenth of a
+microsecond for each of them, and a call has up to a few hundred."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .cache import library
+from .emit import I64, PTR, Module
+from .machine import machine
+
+
+class Fills:
+    """What is written, each word as another one plus an offset; that other is one of the bases that a call
+    gives, addresses mostly, or a word of a block."""
+
+    def __init__(self, bases: int) -> None:
+        self.bases = np.zeros(bases, dtype=np.int64)
+        self._values = self.bases.data
+        self._table: list[int] = []
+        self.words: set[int] = set()
+        """All words of blocks that are filled in."""
+        self._kept: list[Any] = [self.bases]
+        self._sealed: tuple[int, int] | None = None
+        self._call, _ = _code()
+
+    def add(self, block: np.ndarray, word: int, base: int, offset: int = 0) -> None:
+        """block[word] is to be base number `base` + offset."""
+        self.copy(block, word, self.bases, base, offset)
+
+    def copy(self, block: np.ndarray, word: int, source: np.ndarray, other: int, offset: int = 0) -> None:
+        """block[word] is to be source[other] + offset."""
+        places = (block.ctypes.data + 8 * word, source.ctypes.data + 8 * other)
+        self._table += [*places, offset]
+        self._kept += [block, source]
+        self.words.add(word)
+        self._sealed = None
+
+    def write(self, bases: Sequence[int]) -> None:
+        """Fills them in."""
+        values = self._values
+        for number, base in enumerate(bases):
+            values[number] = base
+        self.fill()
+
+    def fill(self) -> None:
+        """As `write`, with the bases as they are."""
+        if self._sealed is None:
+            table = np.array(self._table, dtype=np.int64)
+            self._kept = [*{id(k): k for k in self._kept}.values(), table]
+            self._sealed = table.ctypes.data, len(table) // 3
+        self._call(*self._sealed)
+
+
+@cache
+def _code() -> tuple[Any, Any]:
+    made = library(_emit, "fill", ("fill",), None)
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(made["fill"]), made
+
+
+def _emit() -> str:
+    """fill(table, count): of each row, (where, from where, offset), the word there becomes the sum."""
+    module = Module(machine().width)
+    f = module.function("fill", [(PTR, "table"), (I64, "count")], public=True)
+    table, count = f.arguments
+    with f.loop(0, count) as i:
+        row = f.at(table, i * 24)
+        word = f.load(I64, f.load(PTR, f.at(row, 8), 8), 8) + f.load(I64, f.at(row, 16), 8)
+        f.store(word, f.load(PTR, row, 8), 8)
+    f.finish()
+    return str(module)

@@ -1,0 +1,115 @@
+"""Training calls of one layer whose like has come before: nothing is checked or laid out twice.
+
+As `ready` does for inference, and for the same reason.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from ..stack import Call, Stack
+from . import refuses
+from .course import Course
+from .inference import take
+from .layer import cost, most_groups
+from .machine import machine
+from .pool import workers
+from .program import Kernel, forward_kernel
+from .ready import MOST, Result, known, plain, states_of
+from .training import Layered, Scan
+
+
+class _Kind(NamedTuple):
+    """Calls of one stack and its parameters with one shape."""
+
+    stack: Stack
+    parameters: list[weakref.ref[Tensor]]
+    kernel: Kernel
+    zeros: tuple[Tensor, ...]
+    shapes: list[torch.Size]
+    cost: float
+    end: weakref.finalize[..., Tensor]
+
+    def holds(self, parameters: Sequence[Tensor]) -> bool:
+        """Whether these are its parameters, and what they were."""
+        for p, own in zip(parameters, self.parameters, strict=True):
+            if own() is not p or p.dtype is not torch.float32 or not p.is_cpu:
+                return False
+        return True
+
+
+_kinds: dict[Any, _Kind] = {}
+
+
+def again(
+    stack: Stack, x: Any, parameters: Sequence[Tensor], state: Any, batch_first: bool
+) -> Result | None:
+    """Output and last states, differentiable, as `scan` returns them, of a call without lengths and reset;
+    None: it must go the long way, or nothing but kernels will do for it."""
+    if stack.num_layers > 1 or not plain(x):
+        return None
+    key = (id(stack), x.dtype, x.shape, batch_first)
+    kind = _kinds.get(key)
+    if kind is None or kind.stack is not stack or not kind.holds(parameters):
+        kind = _remember(key, stack, x, parameters, batch_first)
+        if kind is None:
+            return None
+    states = kind.zeros if state is None else states_of(state, kind.shapes)
+    if states is None or not known(x, stack):
+        return None
+    if not any([t.requires_grad for t in (x, *parameters, *states)]):
+        return None
+    rows = x.shape[0 if batch_first else 1]
+    with workers(kind.cost, rows * stack.hidden_size) as (pool, count):
+        whole = (stack, x.dtype, x.shape, batch_first, count, most_groups())
+        course = take(whole) or _course(kind, x, parameters, batch_first, count)
+        scan = Scan(whole, course, batch_first)
+        output, *last = Layered.apply(scan, pool, count, x, *states, *parameters)
+    return output, tuple(last)
+
+
+def _course(kind: _Kind, x: Tensor, parameters: Sequence[Tensor], batch_first: bool, count: int) -> Course:
+    return Course(_call(kind.stack, x, parameters, kind.zeros, batch_first), kind.kernel, count)
+
+
+def _call(
+    stack: Stack, x: Tensor, parameters: Sequence[Tensor], state: tuple[Tensor, ...], batch_first: bool
+) -> Call:
+    return Call(stack, x if batch_first else x.transpose(0, 1), tuple(parameters), state)
+
+
+def _remember(
+    key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor], batch_first: bool
+) -> _Kind | None:
+    """What these calls have in common, if the engine takes them and nothing is wrong with them."""
+    features = x.shape[2:]
+    if not x.numel() or not stack.input_size or (features and features[0] != stack.input_size):
+        return None
+    # Others may be new ones in every call.
+    if not all([type(p) is Parameter for p in parameters]):
+        return None
+    if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
+        return None
+    batch = x.shape[0 if batch_first else 1]
+    sizes = [stack.state_size(k) for k in range(stack.cell.states)]
+    with torch.inference_mode(False):
+        zeros = tuple([torch.zeros(stack.directions, batch, size) for size in sizes])
+    if refuses(_call(stack, x, parameters, zeros, batch_first)) is not None:
+        return None
+    kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
+    end = weakref.finalize(parameters[0], _kinds.pop, key, None)
+    end.atexit = False
+    own = [weakref.ref(p) for p in parameters]
+    about = cost(stack, stack.input_size, x.shape[0] * x.shape[1])
+    kind = _kinds[key] = _Kind(stack, own, kernel, zeros, [z.shape for z in zeros], about, end)
+    while len(_kinds) > MOST:
+        old = _kinds.pop(next(iter(_kinds)), None)
+        if old is not None:
+            old.end.detach()
+    return kind

@@ -1,0 +1,220 @@
+"""Training calls whose like has come before: the same bits without the checks, and the checks where due."""
+
+import gc
+
+import pytest
+import torch
+from cpu_cases import flat, given, layer, states
+
+import unrolled as ur
+from unrolled.scan import watch
+from unrolled.scan.cpu import practice
+
+SHAPES = [
+    ("rnn_tanh", {}, 1, 1),
+    ("lstm", {}, 3, 5),
+    ("gru", {"bidirectional": True}, 2, 7),
+    ("gru", {}, 1, 6),
+    ("gru", {}, 6, 1),
+    ("lstm", {"proj_size": 6, "bidirectional": True}, 4, 9),
+    ("slstm", {"bias": False}, 1, 11),
+    ("min_gru", {}, 3, 4),
+    ("indrnn", {}, 3, 4),
+    ("peephole_lstm", {}, 16, 40),
+]
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """How many calls took the short way."""
+    done, run = [], practice.Scan
+
+    def counted(*arguments):
+        done.append(arguments)
+        return run(*arguments)
+
+    monkeypatch.setattr(practice, "Scan", counted)
+    return done
+
+
+def everything(module, x, state=None):
+    """Outputs, states and every gradient."""
+    got = flat(module(x) if state is None else module(x, state))
+    loss = sum((1 + i) * t.sin().sum() for i, t in enumerate(got))
+    inputs = [x, *module.parameters()]
+    if state is not None:
+        inputs += [state] if isinstance(state, torch.Tensor) else state
+    return [*got, *torch.autograd.grad(loss, [t for t in inputs if t.requires_grad])]
+
+
+def equal(got, wanted):
+    return all(torch.equal(a, b) and a.shape == b.shape for a, b in zip(got, wanted, strict=True))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("name", "options", "batch", "time"), SHAPES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_first, threads, runs):
+    module = layer(name, 13, 37, **options)
+    module.batch_first = batch_first
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for _ in range(3):
+            x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13, requires_grad=True)
+            state = given([s.requires_grad_() for s in states(module, batch)])
+            for initial in (None, state):
+                count = len(runs)
+                with watch():
+                    wanted = everything(module, x, initial)
+                assert len(runs) == count
+                assert equal(everything(module, x, initial), wanted)
+                assert len(runs) == count + 1
+                with ur.engine("reference"):
+                    truth = everything(module, x, initial)
+                torch.testing.assert_close(wanted, truth, rtol=1e-3, atol=1e-4)
+            with torch.no_grad():
+                for p in module.parameters():
+                    p += 0.1 * torch.randn_like(p)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_symbols(runs):
+    module, vocabulary = ur.LSTM(7, 5), ur.Vocabulary("abcdefg")
+    batch = vocabulary.encode(["abc", "gfe"])
+    for _ in range(3):
+        got = torch.autograd.grad(module(batch)[0].sum(), list(module.parameters()))
+        with watch():
+            wanted = torch.autograd.grad(module(batch)[0].sum(), list(module.parameters()))
+        assert equal(got, wanted)
+    assert len(runs) == 3
+    batch.indices[0, 0] = 7
+    with pytest.raises(ur.Error, match="indices run from 1 to 7"):
+        module(batch)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_differentiated_twice(batch_first, runs):
+    module, x = layer("gru", 4, 5), torch.randn(6, 3, 4, requires_grad=True)
+    module.batch_first = batch_first
+
+    def penalty():
+        (slope,) = torch.autograd.grad(module(x)[0].sin().sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), [x, *module.parameters()])
+
+    got = penalty()
+    assert len(runs) == 1
+    with ur.engine("reference"):
+        torch.testing.assert_close(got, penalty())
+
+
+def test_layers_of_one_size_in_one_graph(runs):
+    layers = [layer("lstm", 8, 8, bias=False) for _ in range(3)]
+    x = torch.randn(5, 2, 8, requires_grad=True)
+
+    def chain():
+        y = x
+        for _ in range(2):
+            for module in layers:
+                y = module(y)[0]
+        return torch.autograd.grad(y.sum(), [x, *(p for module in layers for p in module.parameters())])
+
+    for _ in range(2):
+        got = chain()
+        with watch():
+            assert equal(got, chain())
+    assert len(runs) == 12
+
+
+def test_only_what_asks_for_gradients_gets_them(runs):
+    module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
+    module.weight_hh_l0.requires_grad_(False)
+    y, _ = module(x)
+    y.sum().backward()
+    assert module.weight_hh_l0.grad is None
+    assert module.weight_ih_l0.grad is not None
+    module.requires_grad_(False)
+    count = len(runs)
+    assert count == 1
+    assert not module(x)[0].requires_grad
+    assert len(runs) == count
+    state = torch.zeros(1, 6, 5, requires_grad=True)
+    assert torch.autograd.grad(module(x, state)[0].sum(), state)[0].abs().sum() > 0
+    assert len(runs) == count + 1
+
+
+def test_written_weights_are_seen(runs):
+    module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
+    for write in (
+        lambda p: p.data.mul_(0.5),
+        lambda p: setattr(p, "data", torch.randn_like(p)),
+        lambda p: setattr(p, "data", torch.randn(*p.shape[::-1]).t() if p.dim() == 2 else p.data * 2),
+    ):
+        module(x)
+        for p in module.parameters():
+            write(p)
+        got = everything(module, x)
+        with ur.engine("reference"):
+            torch.testing.assert_close(got, everything(module, x), rtol=1e-4, atol=1e-5)
+    assert len(runs) == 6
+
+
+def test_new_parameters_are_seen(runs):
+    module, x = layer("rnn_tanh", 4, 5), torch.randn(6, 3, 4)
+    module(x)
+    module.weight_ih_l0 = torch.nn.Parameter(torch.randn(5, 4))
+    got = everything(module, x)
+    with ur.engine("reference"):
+        torch.testing.assert_close(got, everything(module, x), rtol=1e-4, atol=1e-5)
+    assert len(runs) == 2
+
+
+@pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
+def test_what_must_be_checked_still_is(runs):
+    module, x = ur.GRU(4, 5), torch.randn(6, 3, 4)
+    module(x)
+    count = len(runs)
+    assert count == 1
+    with ur.engine("reference"):
+        module(x)
+    with watch() as watched:
+        module(x)
+    assert len(watched) == 1
+    with torch.autocast("cpu"):
+        assert module(x)[0].dtype is torch.bfloat16
+    torch.func.vmap(module, in_dims=1)(x[:, :, None])
+    torch.func.grad(lambda t: module(t)[0].sum())(x)
+    module(torch.randn(3, 6, 4).transpose(0, 1))
+    module(x, lengths=[6, 2, 1])
+    assert len(runs) == count
+    for state, error in (
+        (torch.zeros(1, 4, 5), "hidden"),
+        ((torch.zeros(1, 3, 5),), "wanted a Tensor"),
+        (torch.zeros(1, 3, 5).double(), "state 0"),
+    ):
+        with pytest.raises(ur.Error, match=error):
+            module(x, state)
+    with pytest.raises(ur.Error, match="dtype"):
+        module(x.double())
+    with pytest.raises(ur.Error, match="input_size"):
+        module(torch.randn(6, 3, 5))
+    module.double()
+    assert module(x.double())[0].dtype == torch.float64
+    assert len(runs) == count
+
+
+def test_a_layer_that_is_gone_leaves_nothing():
+    module, x = ur.LSTM(4, 5), torch.randn(6, 3, 4)
+    module(x)
+    key = next(k for k, kind in practice._kinds.items() if kind.stack is module.stack)
+    del module
+    gc.collect()
+    assert key not in practice._kinds
+
+
+def test_only_so_many_kinds_are_kept():
+    module = ur.RNN(2, 3)
+    for time in range(1, practice.MOST + 20):
+        module(torch.randn(time, 1, 2))
+    assert len(practice._kinds) <= practice.MOST
