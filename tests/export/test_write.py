@@ -100,6 +100,8 @@ def test_a_cell_of_ones_own(tmp_path):
         {"cell": "gru", "embedding_size": 4, "tied": True},
         {"cell": "min_gru", "embedding_size": 8, "num_layers": 2, "residual": True, "layer_norm": True},
         {"cell": "lstm", "recurrent_dropout": 0.5, "zoneout": 0.3, "cell_zoneout": 0.4},
+        {"cell": "lstm", "num_layers": 2, "embedding_size": 4, "members": 3},
+        {"cell": "slstm", "residual": True, "num_layers": 2, "members": 2},
     ],
 )
 def test_a_language_model(options, tmp_path):

@@ -21,6 +21,7 @@ MODELS = {
     "gru": {"cell": "gru", "hidden_size": 37},
     "lstm": {"cell": "lstm", "hidden_size": 20, "num_layers": 2, "embedding_size": 9},
     "tied": {"cell": "lstm", "hidden_size": 12, "embedding_size": 12, "tied": True},
+    "members": {"cell": "lstm", "hidden_size": 11, "num_layers": 2, "members": 3},
     "narrow": {"cell": "rnn_tanh", "hidden_size": 24, "embedding_size": 7, "tied": True},
 }
 
@@ -122,7 +123,8 @@ def test_a_served_classifier_answers_what_the_model_does(kind):
 
 
 def test_what_is_no_number_is_refused_and_nothing_else(reader):
-    reader.model.get_parameter("layers.weight_ih_l0").data[:, 0] = torch.nan
+    first = next(p for n, p in reader.model.named_parameters() if n.endswith("weight_ih_l0"))
+    first.data[:, 0] = torch.nan
     told = []
     bad = reader.encode("ab")
     rows = [StepRow(reader, symbols, told.append, 2, "s", False) for symbols in (bad, reader.encode("cd"))]

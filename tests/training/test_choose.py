@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from unrolled.training import ClassifierOptions, Plan, choose
+from unrolled.training import ClassifierOptions, Options, Plan, choose
 
 PLAN = Plan(seconds=600.0)
 LONG, SHORT = [1000] * 200, [30] * 20
@@ -83,3 +83,44 @@ def test_a_plan_of_steps_is_left_as_it_is():
     choice = choose.for_classifier(LONG, 9, 2, Plan(steps=3), options, {"grams": 2})
     assert choice.options == replace(options, grams=2)
     assert choice.chosen == {}
+
+
+def language(monkeypatch, minutes, symbols=1_000_000, speed=60_000, **given):
+    """As if a model of 256 units read so many symbols a second."""
+    parameters = choose._parameters(65, Options(hidden_size=256))
+    monkeypatch.setattr(choose, "_language_speed", lambda *arguments: (speed, parameters))
+    return choose.for_language(symbols, 65, Plan(seconds=60.0 * minutes), Options(), given)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "members", "hidden", "dropout"),
+    [
+        (1, 1, 256, 0.0),
+        (3, 1, 256, 0.2),
+        (5, 1, 384, 0.1),
+        (10, 2, 384, 0.1),
+        (15, 3, 384, 0.1),
+        (90, 4, 384, 0.3),
+    ],
+)
+def test_much_time_for_little_text_gives_several_networks(monkeypatch, minutes, members, hidden, dropout):
+    choice = language(monkeypatch, minutes)
+    assert (choice.options.members, choice.options.hidden_size) == (members, hidden)
+    assert choice.options.dropout == dropout
+    assert (f"{members} networks of {hidden} units" in choice.why) == (members > 1)
+    assert ("members" in choice.chosen) == (members > 1)
+
+
+@pytest.mark.parametrize(
+    "given", [{"hidden_size": 384}, {"members": 1}, {"members": 3}, {"tied": True, "embedding_size": 8}]
+)
+def test_the_number_of_networks_is_left_to_who_sets_it(monkeypatch, given):
+    choice = language(monkeypatch, 15, **given)
+    assert choice.options.members == given.get("members", 1)
+    assert "members" not in choice.chosen
+    if "members" in given:
+        assert choice.options.hidden_size == {1: 512, 3: 384}[given["members"]]
+
+
+def test_much_text_is_read_by_one_network(monkeypatch):
+    assert language(monkeypatch, 60, symbols=20_000_000).options.members == 1

@@ -39,6 +39,9 @@ def language(
     unit: Annotated[str | None, typer.Option(help="What the text is read by: character, word, …")] = None,
     least: Annotated[int | None, typer.Option(help="How often a symbol must occur.")] = None,
     tied: Annotated[bool, typer.Option("--tied", help="The head's weights are the embedding's.")] = False,
+    members: Annotated[
+        int | None, typer.Option(help="Networks side by side, whose probabilities are averaged.")
+    ] = None,
     proj_size: Annotated[
         int | None, typer.Option(help="Project each layer's output to this width.")
     ] = None,
@@ -48,7 +51,9 @@ def language(
 ) -> None:
     """Learn to write like a text: a model of its characters, the best one kept."""
     plan, out = run.plan(), run.out
-    given = run.given() | o.given(tied=tied, proj_size=proj_size, window=window, unit=unit, least=least)
+    given = run.given() | o.given(
+        tied=tied, members=members, proj_size=proj_size, window=window, unit=unit, least=least
+    )
     other = None if validation is None else read_text(validation)
     console = o.console()
     options = Options(seed=run.seed, device=run.device)
@@ -71,8 +76,8 @@ def language(
         options, plan = choice.options, choice.plan
         console.print(
             f"{symbols:,} {options.unit}s, {len(vocabulary):,} distinct; {options.cell}, "
-            f"{options.num_layers} × {options.hidden_size} units on {options.device}; {o.budget(plan)}. "
-            f"Ctrl-C ends early and keeps the best.",
+            f"{_several(options)}{options.num_layers} × {options.hidden_size} units on {options.device}; "
+            f"{o.budget(plan)}. Ctrl-C ends early and keeps the best.",
             highlight=False,
         )
         if choice.why:
@@ -99,3 +104,7 @@ def language(
         f"unrolled evaluate {out} {validation or file}",
     ]
     console.print(ending(result, model, out, "nats_per_symbol", commands, options.unit), highlight=False)
+
+
+def _several(options: Options) -> str:
+    return f"{options.members} networks of " if options.members > 1 else ""

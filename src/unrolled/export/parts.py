@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from torch import nn
 from ..models import Model
 from ..models.deep import DeepRecurrent
 from ..models.grams import BUCKETS, MODULUS, MULTIPLIER, GramEmbedding, GramVotes
+from ..models.members import MeanHead, Members
 from ..scan import Stack
 from ..scanned import Scanned
 from . import stack as stacks
@@ -92,8 +95,17 @@ def votes(graph: Graph, module: GramVotes, indices: str, of: Rows) -> str:
     return graph.op("Div", total, graph.op("Sqrt", count))
 
 
-def layers(graph: Graph, layer: Scanned, x: str, state: list[str], of: Rows) -> tuple[str, list[str]]:
+def layers(
+    graph: Graph, layer: Scanned | Members, x: str, state: list[str], of: Rows
+) -> tuple[str, list[str]]:
     """A layer or stack of them, with what a model has between: output (time, batch, width), last states."""
+    if isinstance(layer, Members):
+        count = len(layer.members)
+        own = zip(*(graph.op("Split", s, count=count, axis=2) for s in state), strict=True)
+        each = [layers(graph, one, x, [*s], of) for one, s in zip(layer.own, own, strict=True)]
+        finals = zip(*(last for _, last in each), strict=True)
+        outputs = graph.op("Concat", *(y for y, _ in each), axis=-1)
+        return outputs, [graph.op("Concat", *parts, axis=-1) for parts in finals]
     if not isinstance(layer, DeepRecurrent):
         node = stacks.RESET_BEFORE if isinstance(layer, ResetBeforeGRU) else None
         return stacks.write(graph, layer.stack, layer._flat(), x, state, of, node)
@@ -118,7 +130,14 @@ def layers(graph: Graph, layer: Scanned, x: str, state: list[str], of: Rows) -> 
 
 
 def head(graph: Graph, module: nn.Module, x: str) -> str:
-    """The head, which is affine, as a matrix and a vector."""
+    """The head: affine, as a matrix and a vector, or the mean of the members' probabilities."""
+    if isinstance(module, MeanHead):
+        count = len(module.heads)
+        own = zip(module.heads, graph.op("Split", x, count=count, axis=-1), strict=True)
+        each = [graph.op("LogSoftmax", head(graph, one, part), axis=-1) for one, part in own]
+        together = graph.op("Concat", *_lifted(graph, each), axis=-1)
+        total = graph.op("ReduceLogSumExp", together, axes=[-1], keepdims=0)
+        return graph.op("Sub", total, graph.constant(math.log(count)))
     with torch.no_grad():
         if isinstance(module, nn.Linear):
             weight, bias = module.weight.t(), module.bias

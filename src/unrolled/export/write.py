@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .. import files
 from ..errors import Error
 from ..models import Classifier, LanguageModel, Tagger
+from ..models.members import Members
 from ..scanned import Scanned
 from ..text import Batch
 from ..version import __version__
@@ -101,7 +102,7 @@ def _predictor(model: Classifier | Tagger, path: Path) -> Export:
     return _written(path, proto, _difference(session, got, [wanted]))
 
 
-def _proto(model: nn.Module, layer: Scanned) -> onnx_format.ModelProto:
+def _proto(model: nn.Module, layer: Scanned | Members) -> onnx_format.ModelProto:
     graph, stack = Graph(), layer.stack
     batch_first = layer.batch_first or isinstance(model, LanguageModel)
     axes = ["batch", "time"] if batch_first else ["time", "batch"]
@@ -163,7 +164,7 @@ def _moved(state: Tensor | tuple[Tensor, ...], device: torch.device) -> Tensor |
 
 
 @torch.no_grad()
-def _check(model: nn.Module, layer: Scanned, content: bytes) -> float:
+def _check(model: nn.Module, layer: Scanned | Members, content: bytes) -> float:
     """The largest relative difference of onnxruntime's results; raises Error if it is too large."""
     stack, batch, time = layer.stack, 4, 6
     lengths = torch.tensor([time, 0, 1, time - 2])

@@ -17,6 +17,7 @@ from . import folder, zoneout
 from .deep import DEFAULTS, DeepRecurrent, Dropout, Extras, checked
 from .grams import GramEmbedding
 from .inputs import kinds_of, looked_up
+from .members import MeanHead, Members
 
 if TYPE_CHECKING:
     from ..vectors import WordVectors
@@ -29,7 +30,7 @@ class Model(nn.Module):
     """The base of the models: owns the vocabulary, the embedding, the layers and the head.
 
     outputs: the width of the head; its input is `width` wide. features: what each step has beside
-        its symbol's embedding.
+        its symbol's embedding. members: so many networks side by side, as in models.members.
     The other arguments are those of the models; `extras` are described in models.deep.
     """
 
@@ -48,6 +49,7 @@ class Model(nn.Module):
         embedding_size: int,
         bidirectional: bool = False,
         features: int = 0,
+        members: int = 1,
         **extras: Unpack[Extras],
     ) -> None:
         name = type(self).__name__
@@ -88,10 +90,17 @@ class Model(nn.Module):
         self.input_dropout = Dropout(options["input_dropout"], options["variational"])
         width = embedding_size + options["vectors_size"] + features
         width += size if "one-hot" in kinds else 0
-        self.layers = _layers(CELLS[cell], width, hidden_size, num_layers, dropout, bidirectional, options)
+        made = [
+            _layers(CELLS[cell], width, hidden_size, num_layers, dropout, bidirectional, options)
+            for _ in range(members)
+        ]
+        self.layers: Recurrent | Members = made[0] if members == 1 else Members(made)
         self.dropout = Dropout(dropout, options["variational"])
-        self.width = (options["proj_size"] or hidden_size) * (2 if bidirectional else 1)
-        self.head: nn.Module = nn.Linear(self.width, outputs)
+        each = (options["proj_size"] or hidden_size) * (2 if bidirectional else 1)
+        self.width = members * each
+        self.head: nn.Module = (
+            nn.Linear(each, outputs) if members == 1 else MeanHead(members, each, outputs)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +130,7 @@ class Model(nn.Module):
             and not any(config[n] for n in ("input_dropout", "word_dropout", "residual", "bfloat16"))
         )
 
-    def run(self, layers: Recurrent, *given: Any, **named: Any) -> tuple[Tensor, Any]:
+    def run(self, layers: nn.Module, *given: Any, **named: Any) -> tuple[Tensor, Any]:
         """What the layers return; of a bfloat16 model in training, computed under autocast and widened
         again, so that the head and the loss are not."""
         if not (self.config["bfloat16"] and self.training):
@@ -233,8 +242,8 @@ def _layers(
 
 def _check_sizes(place: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
     most = sum(tensor.numel() for tensor in weights.values())
-    for name, least in _SIZES.items():
-        size = config.get(name)
+    for name, least in (*_SIZES.items(), ("members", 1)):
+        size = config.get(name, 1 if name == "members" else None)
         if not isinstance(size, int) or isinstance(size, bool) or size < least:
             raise Error(f"{place}: config.json has {name} {size!r}; wanted a whole number from {least}")
         if size > most:

@@ -25,6 +25,8 @@ class LanguageModel(Model):
     dropout: between layers and before the head, in training.
     tied: the head's weights are the embedding's (Press & Wolf 2017), after a linear map to its width
         where the layers' output is wider or narrower.
+    members: so many networks side by side, whose probabilities are averaged; each has layers and a head
+        of its own, and they share the embedding. States are the members' one after another.
     extras: residual, layer_norm, proj_size, bfloat16 and kinds of dropout, described in models.deep.
     """
 
@@ -39,8 +41,13 @@ class LanguageModel(Model):
         dropout: float = 0.0,
         embedding_size: int = 0,
         tied: bool = False,
+        members: int = 1,
         **extras: Unpack[Extras],
     ) -> None:
+        if not isinstance(members, int) or isinstance(members, bool) or members < 1:
+            raise Error(f"LanguageModel: members is {members!r}; wanted a whole number from 1")
+        if tied and members > 1:
+            raise Error("LanguageModel: tied and members are both given; members have heads of their own")
         super().__init__(
             vocabulary,
             len(vocabulary),
@@ -49,16 +56,19 @@ class LanguageModel(Model):
             num_layers=num_layers,
             dropout=dropout,
             embedding_size=embedding_size,
+            members=members,
             **extras,
         )
         if not isinstance(tied, bool) or (tied and self.embedding is None):
             raise Error(f"LanguageModel: tied is {tied!r}; it needs an embedding_size, and True or False")
         if tied and isinstance(self.embedding, nn.Embedding):
             self.head = _TiedHead(self.embedding, self.width)
-        self.config["tied"] = tied
+        self.config |= {"tied": tied, "members": members}
 
     def forward(self, indices: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits (batch, time, vocabulary) for the symbol after each step, and the state after the last.
+
+        In training a model of several members gives each one's, (batch, time, members, vocabulary).
 
         indices: (batch, time) int64, numbers of the vocabulary.
         state: the state that an earlier call returned, to read on from there; None: the beginning.
@@ -110,7 +120,8 @@ class LanguageModel(Model):
 
     @classmethod
     def _from_config(cls, place: Path, vocabulary: Vocabulary, config: dict[str, Any]) -> Self:
-        return cls(vocabulary, tied=config.get("tied", False), **shared_options(config))
+        members = config.get("members", 1)
+        return cls(vocabulary, tied=config.get("tied", False), members=members, **shared_options(config))
 
 
 class _TiedHead(nn.Module):

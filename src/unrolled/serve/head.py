@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..cells import cell
 from ..models.base import Model
+from ..models.members import MeanHead, mean
 from ..scan import Stack, scan
 
 
@@ -42,25 +43,32 @@ class Head(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self._maps = [
-            Runner(
-                Stack(affine, weight.shape[1], weight.shape[0], bias=bias is not None),
-                (weight,) if bias is None else (weight, bias),
-            )
-            for weight, bias in _maps(model)
+        heads = [*model.head.heads] if isinstance(model.head, MeanHead) else [model.head]
+        self._members = [
+            [
+                Runner(
+                    Stack(affine, weight.shape[1], weight.shape[0], bias=bias is not None),
+                    (weight,) if bias is None else (weight, bias),
+                )
+                for weight, bias in _maps(model, head)
+            ]
+            for head in heads
         ]
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, width) -> (…, outputs)."""
-        rows = hidden.reshape(-1, 1, hidden.shape[-1])
-        for map in self._maps:
-            rows, _ = map(rows, None)
-        return rows.view(*hidden.shape[:-1], rows.shape[-1])
+        count = len(self._members)
+        each = []
+        for maps, part in zip(self._members, hidden.chunk(count, -1), strict=True):
+            rows = part.reshape(-1, 1, part.shape[-1])
+            for map in maps:
+                rows, _ = map(rows, None)
+            each.append(rows.view(*hidden.shape[:-1], rows.shape[-1]))
+        return each[0] if count == 1 else mean(torch.stack(each, -2))
 
 
-def _maps(model: Model) -> list[tuple[Tensor, Tensor | None]]:
+def _maps(model: Model, head: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
     """The weight and bias of each linear map, in the order they are applied."""
-    head: torch.nn.Module = model.head
     if isinstance(head, nn.Linear):
         return [(head.weight, head.bias)]
     maps: list[tuple[Tensor, Tensor | None]] = []

@@ -67,8 +67,9 @@ class Reader:
         self.cost = cost(model)
         self._head = Head(model)
         # What these layers would check at every call is so by construction here.
-        plain = model.kinds == ("one-hot",) and type(model.layers) is Recurrent
-        self._run = Runner(stack, model.layers._flat()) if plain else None
+        layers, self._run = model.layers, None
+        if model.kinds == ("one-hot",) and isinstance(layers, Recurrent) and type(layers) is Recurrent:
+            self._run = Runner(stack, layers._flat())
         self._short = lru_cache(4096)(self._numbers)
 
     def encode(self, text: str) -> np.ndarray:

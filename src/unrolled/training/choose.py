@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ..models import Classifier, LanguageModel
 from ..models.base import Model
@@ -18,11 +17,15 @@ from .classification import ClassifierOptions
 from .language import Options
 from .plan import Plan
 from .runs import ModelOptions
+from .streams import surprise
 
 LADDER = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes to choose among."""
 READ_PER_PARAMETER = 10
 """Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
+MEMBER_SIZE, MEMBER_PASSES, MOST_MEMBERS = 0.75, 8, 4
+"""Parameters for each symbol of the text from which on a second network gains more than a larger one, if
+each can read the text so often; and how many there are at most."""
 MEASURED = 1.0
 """Seconds for which a speed is measured, or a hundredth of the plan's where that is less."""
 WORD_DROPOUT = 0.3
@@ -54,7 +57,8 @@ class Choice:
 def for_language(
     symbols: int, distinct: int, plan: Plan, options: Options, given: dict[str, Any]
 ) -> Choice:
-    """The largest model that still reads READ_PER_PARAMETER symbols a parameter within the plan's time.
+    """The largest model that still reads READ_PER_PARAMETER symbols a parameter within the plan's time;
+    with much time for little text several smaller ones side by side.
 
     symbols: of the text to train on. given: the options that the user set, which are kept.
     The speed is measured with a step of the given cell on this machine. A plan of steps is left as it is.
@@ -63,26 +67,38 @@ def for_language(
     if plan.seconds is None:
         return Choice(options, plan)
     speed, base = _language_speed(distinct, options, plan.seconds)
+    members = given.get("members", 1)
+    whole = speed * base * plan.seconds * 0.95 / members  # symbols times parameters, for each network
     sizes = [options.hidden_size] if "hidden_size" in given else list(LADDER)
-    hidden, read = sizes[0], 0.0
-    for size in sizes:
-        sized = replace(options, hidden_size=size)
-        parameters = _parameters(distinct, sized)
-        can_read = speed * base / parameters * plan.seconds * 0.95
-        if size == sizes[0] or (can_read >= READ_PER_PARAMETER * parameters and parameters <= 2 * symbols):
-            hidden, read = size, can_read
+    parameters = {n: _parameters(distinct, replace(options, hidden_size=n)) for n in sizes}
+    fits = [n for n in sizes if whole / parameters[n] >= READ_PER_PARAMETER * parameters[n]]
+    hidden = max((n for n in fits if parameters[n] <= 2 * symbols), default=sizes[0])
+    if not {"members", "hidden_size", "tied"} & given.keys():
+        small = max((n for n in fits if parameters[n] <= MEMBER_SIZE * symbols), default=sizes[0])
+        several = min(int(whole / parameters[small] / symbols / MEMBER_PASSES), MOST_MEMBERS)
+        if several > 1:
+            hidden, members, whole = small, several, whole / several
+    read = whole / parameters[hidden]
     passes = read / symbols
-    dropout = 0.0 if passes < 6 else 0.1 if passes < 9 else 0.2 if hidden < 384 else 0.3
+    dropout = _dropout(passes, hidden)
     chosen: dict[str, Any] = {"hidden_size": hidden, "dropout": dropout}
+    chosen |= {"members": members} if members > 1 else {}
     chosen = {name: value for name, value in chosen.items() if name not in given}
     rate = min(4e-3, 4e-3 * (256 / hidden) ** 0.5)
-    parameters = _parameters(distinct, replace(options, hidden_size=hidden))
+    networks = f"{members} networks of " if members > 1 else ""
     why = (
-        f"chosen for {plan.seconds / 60:g} min on {symbols:,} symbols: {hidden} units, dropout "
-        f"{chosen.get('dropout', options.dropout)}: about {passes:.1f} passes, {read / parameters:.0f} "
-        f"symbols read per parameter; a larger model would learn more from each symbol and read fewer"
+        f"chosen for {plan.seconds / 60:g} min on {symbols:,} symbols: {networks}{hidden} units, dropout "
+        f"{chosen.get('dropout', options.dropout)}: about {passes:.1f} passes, "
+        f"{read / parameters[hidden]:.0f} symbols read per parameter; a larger model would learn more from "
+        f"each symbol and read fewer"
     )
     return Choice(replace(options, **chosen), replace(plan, learning_rate=rate), why, chosen)
+
+
+def _dropout(passes: float, hidden: int) -> float:
+    """For a model of a text that is read so often."""
+    most = [(6, 0.0), (9, 0.1)] if hidden < 384 else [(6, 0.0), (12, 0.1), (18, 0.2)]
+    return next((p for limit, p in most if passes < limit), 0.2 if hidden < 384 else 0.3)
 
 
 def for_classifier(
@@ -171,20 +187,20 @@ def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> d
 
 
 def _parameters(distinct: int, options: ModelOptions) -> int:
-    """Those of the layers and the head, whose number says how long a step takes."""
+    """Those of one network's layers and head, whose number says how long a step takes."""
     with torch.device("meta"):
-        model = LanguageModel(Vocabulary(map(str, range(distinct))), **options.model())
+        model = LanguageModel(Vocabulary(map(str, range(distinct))), **options.model() | {"members": 1})
     return sum(p.numel() for n, p in model.named_parameters() if not n.startswith(("embedding", "vectors")))
 
 
 def _language_speed(distinct: int, options: Options, budget: float) -> tuple[float, int]:
-    """Symbols a second of a model of 256 units, and that model's parameters."""
-    sized = replace(options, hidden_size=256, seed=0)
+    """Symbols a second of one network of 256 units, and its parameters."""
+    sized = replace(options, hidden_size=256, seed=0, members=1)
     model = LanguageModel(Vocabulary(map(str, range(distinct))), **sized.model())
     indices = torch.randint(distinct, (options.batch, options.window))
 
     def loss() -> Tensor:
-        return cross_entropy(model(indices)[0].flatten(0, 1), indices.flatten())
+        return surprise(model(indices)[0], indices)
 
     return indices.numel() / _step_seconds(model, loss, budget), _parameters(distinct, sized)
 

@@ -33,6 +33,7 @@ class Options(ModelOptions):
     least: how often a symbol must occur; where it is above 1, rarer ones are read as unknown.
     validation: the part of the text, from its end, that is kept for judging, if no other text is given.
     tied: the head's weights are the embedding's.
+    members: networks side by side, whose probabilities are averaged.
     """
 
     embedding_size: int = 128
@@ -42,6 +43,11 @@ class Options(ModelOptions):
     least: int = 1
     validation: float = 0.1
     tied: bool = False
+    members: int = 1
+
+    def model(self) -> dict[str, Any]:
+        """The arguments of the model."""
+        return super().model() | {"tied": self.tied, "members": self.members}
 
 
 class _LanguageTask:
@@ -56,7 +62,7 @@ class _LanguageTask:
         device = runs.device(options.device)
         runs.check_batch(options, group)
         vocabulary = text.vocabulary if isinstance(text, Index) else vocabulary_for(text, options)
-        self.model = LanguageModel(vocabulary, tied=options.tied, **options.model()).to(device)
+        self.model = LanguageModel(vocabulary, **options.model()).to(device)
         known, judged = numbers(vocabulary, text, validation, options)
         if not isinstance(text, Index):
             known = known.to(device)

@@ -78,7 +78,7 @@ class Streams:
         self._position += self.window
         if self._position + self.window > self._streams.shape[1]:
             self._begin_pass()
-        return cross_entropy(logits.flatten(0, 1), targets.flatten()) * self._share
+        return surprise(logits, targets) * self._share
 
     def position(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Where the reading stands: the carried state and the random generator, and the place."""
@@ -110,6 +110,14 @@ class Streams:
         self._offset = offset
         self._streams = self._text[offset : offset + span].view(self.batch, length)[self._mine]
         self._targets = self._text[offset + 1 : offset + 1 + span].view(self.batch, length)[self._mine]
+
+
+def surprise(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean nats a symbol of targets (batch, time) under logits (batch, time, symbols), or under those
+    of several members (batch, time, members, symbols), each by itself."""
+    if logits.dim() == 4:
+        targets = targets[..., None].expand(logits.shape[:-1])
+    return cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
 def nats_per_symbol(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int = 512) -> float:
