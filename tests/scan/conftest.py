@@ -25,8 +25,10 @@ def guarded(monkeypatch):
 
     for module in (inference, layer, room):
         monkeypatch.setattr(module, "memory", memory)
-    for module in (training, results, room):
+    for module in (training, room):
         monkeypatch.setattr(module, "empty", lambda shape: memory(math.prod(shape)).view(shape))
+    for module in (results, room):
+        monkeypatch.setattr(module, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
     inference._plans.clear()
     room.clear()
     yield kept

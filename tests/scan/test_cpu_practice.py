@@ -29,9 +29,9 @@ def runs(monkeypatch):
     """How many calls took the short way."""
     done, run = [], practice.Scan
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         done.append(arguments)
-        return run(*arguments)
+        return run(*arguments, **named)
 
     monkeypatch.setattr(practice, "Scan", counted)
     return done
@@ -170,6 +170,28 @@ def test_new_parameters_are_seen(runs):
     assert len(runs) == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_autocast(name, dtype, runs):
+    module, x = layer(name, 4, 5), torch.randn(6, 3, 4, requires_grad=True)
+    state = given([s.requires_grad_() for s in states(module, 6)])
+    for initial in (None, state):
+        with torch.autocast("cpu", enabled=False):
+            exact = flat(module(x, initial))
+        with torch.autocast("cpu", dtype):
+            count = len(runs)
+            got = everything(module, x, initial)
+            assert len(runs) == count + 1
+            with watch():
+                assert equal(got, everything(module, x, initial))
+        assert all(torch.equal(a, b.to(dtype)) for a, b in zip(got, exact, strict=False))
+        assert all(g.dtype is torch.float32 for g in got[len(exact) :])
+    with torch.autocast("cpu", dtype):
+        count = len(runs)
+        assert module(x.to(dtype))[0].dtype is dtype
+        assert len(runs) == count + 1
+
+
 @pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
 def test_what_must_be_checked_still_is(runs):
     module, x = ur.GRU(4, 5), torch.randn(6, 3, 4)
@@ -181,8 +203,6 @@ def test_what_must_be_checked_still_is(runs):
     with watch() as watched:
         module(x)
     assert len(watched) == 1
-    with torch.autocast("cpu"):
-        assert module(x)[0].dtype is torch.bfloat16
     torch.func.vmap(module, in_dims=1)(x[:, :, None])
     torch.func.grad(lambda t: module(t)[0].sum())(x)
     module(torch.randn(3, 6, 4).transpose(0, 1))

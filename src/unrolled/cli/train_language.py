@@ -40,7 +40,7 @@ def language(
     least: Annotated[int | None, typer.Option(help="How often a symbol must occur.")] = None,
     tied: Annotated[bool, typer.Option("--tied", help="The head's weights are the embedding's.")] = False,
     members: Annotated[
-        int | None, typer.Option(help="Networks side by side, whose probabilities are averaged.")
+        int | None, typer.Option(min=1, help="Networks side by side, whose probabilities are averaged.")
     ] = None,
     proj_size: Annotated[
         int | None, typer.Option(help="Project each layer's output to this width.")

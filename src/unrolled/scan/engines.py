@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -97,29 +97,22 @@ def again(
         return None
     if (_forced.get() or _program()) not in (None, "cpu"):
         return None
+    lower = None
     if torch.is_autocast_enabled("cpu"):
-        if torch.is_grad_enabled():
-            return None
-        return _in_autocast(stack, input, parameters, state, batch_first)
-    if torch.is_grad_enabled():
-        return _practice().again(stack, input, parameters, state, batch_first)
-    return _ready().again(stack, input, parameters, state, batch_first)
+        lower = torch.get_autocast_dtype("cpu")
+        if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
+            input, state = _in_autocast(input, state, parameters[0].dtype)
+    known = _practice() if torch.is_grad_enabled() else _ready()
+    return known.again(stack, input, parameters, state, batch_first, lower)
 
 
-def _in_autocast(
-    stack: Stack, input: Tensor, parameters: Sequence[Tensor], state: object, batch_first: bool
-) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     """As dispatch.run does it: the recurrence in the parameters' dtype, the results in autocast's."""
-    if not isinstance(input, Tensor):
-        return None
-    dtype, lower = parameters[0].dtype, torch.get_autocast_dtype("cpu")
-    if input.is_floating_point() and input.dtype is not dtype:
-        input = input.to(dtype)
-    if isinstance(state, Tensor):
-        state = state.to(dtype)
-    elif isinstance(state, tuple):
-        state = tuple([s.to(dtype) if isinstance(s, Tensor) else s for s in state])
-    return _ready().again(stack, input, parameters, state, batch_first, lower)
+
+    def widened(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return widened(input), tuple(map(widened, state)) if isinstance(state, tuple) else widened(state)
 
 
 @cache

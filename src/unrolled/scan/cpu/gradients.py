@@ -59,8 +59,6 @@ class Backward:
         self._floats = self._memory.zeros + self._memory.rest
         # The weights that it reads as they are.
         self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
-        each = len(stack.shapes) // stack.directions
-        self._firsts = [d * each for d in range(stack.directions)]
         self._nothing: dict[int, Tensor] = {}
         self._none: list[None] = [None] * stack.cell.states
 
@@ -77,21 +75,23 @@ class Backward:
         for zeros."""
         dout = torch.zeros_like(out) if grads[0] is None else grads[0]
         # The output may lie elsewhere by now: hooks of the graph keep it where they like.
-        out, dout = (t if t.stride(-1) == 1 else t.contiguous() for t in (out, dout))
+        out = out if out.stride(-1) == 1 else out.contiguous()
+        dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, grads[1:], strict=True))]
-        dinitials = [room.empty(s.shape) for s in state] if self._dinitial else []
+        dinitials = [room.like(s) for s in state] if self._dinitial else []
         memory = room.take(self._floats)
         if self._memory.zeros:
             memory[: self._memory.zeros].zero_()
         dxs = [self._like(x) for _ in self._sides] if self._dx else []
-        made = [side.results.make() for side in self._sides]
         parameters = [p if p.is_contiguous() else p.contiguous() for p in parameters]
+        each = len(parameters) // len(self._sides)
+        made = [s.results.make(parameters[d * each :]) for d, s in enumerate(self._sides)]
         for direction, side in enumerate(self._sides):
             words = side.bases
             for number, tensor in zip(side.results.numbers, made[direction], strict=False):
                 words[number] = tensor.data_ptr()
             for index, number in self._reads:
-                words[number] = parameters[self._firsts[direction] + index].data_ptr()
+                words[number] = parameters[direction * each + index].data_ptr()
             words[_ZEROS] = memory.data_ptr()
             words[_REST] = memory.data_ptr() + 4 * self._memory.zeros
             for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):

@@ -48,10 +48,18 @@ _kinds: dict[Any, _Kind] = {}
 
 
 def again(
-    stack: Stack, x: Any, parameters: Sequence[Tensor], state: Any, batch_first: bool
+    stack: Stack,
+    x: Any,
+    parameters: Sequence[Tensor],
+    state: Any,
+    batch_first: bool,
+    lower: torch.dtype | None = None,
 ) -> Result | None:
     """Output and last states, differentiable, as `scan` returns them, of a call without lengths and reset;
-    None: it must go the long way, or nothing but kernels will do for it."""
+    None: it must go the long way, or nothing but kernels will do for it.
+
+    lower: the dtype that they are rounded to, if not the kernels' own.
+    """
     if stack.num_layers > 1 or not plain(x):
         return None
     key = (id(stack), x.dtype, x.shape, batch_first)
@@ -67,11 +75,13 @@ def again(
         return None
     rows = x.shape[0 if batch_first else 1]
     with workers(kind.cost, rows * stack.hidden_size) as (pool, count):
-        whole = (stack, x.dtype, x.shape, batch_first, count, most_groups())
+        whole = (stack, x.dtype, x.shape, batch_first, lower, count, most_groups())
         course = take(whole) or _course(kind, x, parameters, batch_first, count)
-        scan = Scan(whole, course, batch_first)
+        scan = Scan(whole, course, batch_first, lower=lower)
         output, *last = Layered.apply(scan, pool, count, x, *states, *parameters)
-    return output, tuple(last)
+    if lower is None or output.dtype is lower:
+        return output, tuple(last)
+    return output.to(lower), tuple([s.to(lower) for s in last])
 
 
 def _course(kind: _Kind, x: Tensor, parameters: Sequence[Tensor], batch_first: bool, count: int) -> Course:
@@ -100,8 +110,9 @@ def _remember(
     sizes = [stack.state_size(k) for k in range(stack.cell.states)]
     with torch.inference_mode(False):
         zeros = tuple([torch.zeros(stack.directions, batch, size) for size in sizes])
-    if refuses(_call(stack, x, parameters, zeros, batch_first)) is not None:
-        return None
+    with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
+        if refuses(_call(stack, x, parameters, zeros, batch_first)) is not None:
+            return None
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False

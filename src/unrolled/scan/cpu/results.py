@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..stack import Stack
 from .derived import BASE
-from .room import empty
+from .pack import present
+from .room import like
 
 _COPY = -1
 
@@ -22,47 +23,37 @@ class Results:
 
     def __init__(self, stack: Stack, one_bias: bool) -> None:
         self._stack, self._one_bias = stack, one_bias
-        self._shapes: dict[str, tuple[tuple[int, ...], bool]] = {}
+        self._zeros: dict[str, bool] = {}
         self.numbers: list[int] = []
         """Of `make`'s tensors, those of their bases."""
-        self._makes: list[tuple[tuple[int, ...], bool]] = []
+        self._makes: list[tuple[int, bool]] = []
         self._order: list[int] = []
 
-    def add(self, name: str, shape: tuple[int, ...], zeros: bool) -> None:
+    def add(self, name: str, zeros: bool) -> None:
         """One more; zeros: whether it must begin so."""
-        self._shapes[name] = shape, zeros
+        self._zeros[name] = zeros
 
     def close(self) -> None:
         """When all have been added: what a step makes, and in which order it is returned."""
-        self.numbers = [BASE[name] for name in self._shapes]
-        self._makes = [*self._shapes.values()]
-        cell, stack, names = self._stack.cell, self._stack, [*self._shapes]
-        rows = cell.gates * stack.hidden_size
-
-        def put(name: str, *shape: int) -> None:
-            """A parameter that no gate reads has a gradient too, of zeros."""
-            if name in names:
-                self._order.append(names.index(name))
-            else:
+        there, stack = present(self._stack), self._stack
+        self.numbers = [BASE[name] for name in self._zeros]
+        self._makes = [(there.index(n.removeprefix("d_")), zeros) for n, zeros in self._zeros.items()]
+        for index, name in enumerate(there):
+            if stack.cell.recurrent == "diagonal" and name in ("hh", "b_hh"):
+                continue
+            if name == "b_hh" and self._one_bias:
+                self._order.append(_COPY)
+            elif f"d_{name}" in self._zeros:
+                self._order.append([*self._zeros].index(f"d_{name}"))
+            else:  # no gate reads it; its gradient is zero
                 self._order.append(len(self._makes))
-                self._makes.append((shape, True))
+                self._makes.append((index, True))
 
-        dense = cell.recurrent == "dense"
-        put("d_ih", rows, stack.input_size)
-        if dense:
-            put("d_hh", rows, stack.output_size)
-        if stack.bias:
-            put("d_b_ih", rows)
-        if stack.bias and dense and self._one_bias:
-            self._order.append(_COPY)
-        elif stack.bias and dense:
-            put("d_b_hh", rows)
-        if stack.proj_size:
-            put("d_hr")
-
-    def make(self) -> list[Tensor]:
-        """Tensors for one step."""
-        return [torch.zeros(s) if zeros else empty(s) for s, zeros in self._makes]
+    def make(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        """Tensors for one step; parameters: the direction's, contiguous."""
+        return [
+            torch.zeros_like(parameters[i]) if zeros else like(parameters[i]) for i, zeros in self._makes
+        ]
 
     def ordered(self, made: Sequence[Tensor], vectors: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order.

@@ -24,6 +24,11 @@ def empty(shape: tuple[int, ...]) -> Tensor:
     return torch.empty(shape)
 
 
+def like(tensor: Tensor) -> Tensor:
+    """As `memory`, in the shape of a contiguous tensor."""
+    return torch.empty_like(tensor)
+
+
 class Loan:
     """Floats that are given back when nobody holds this any more."""
 

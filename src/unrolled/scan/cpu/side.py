@@ -150,7 +150,7 @@ class Side:
                 matrix=("d_ih", 4 * gate * hidden * symbols),
                 panels=("zeros", start + index * count * symbols * line),
             )
-        self._result("d_ih", gates, symbols, False)
+        self._result("d_ih", gates, False)
 
     def _of_weights(self, name: str, gates: Sequence[int], size: int, bias: bool) -> list[Derived]:
         """The products that make the gradient (gates * rows, size) of a weight, and of its bias."""
@@ -164,7 +164,7 @@ class Side:
             block.place(f"d_{name}" if direct else "zeros", result=start)
             block.set(a_panels=len(gates) * count, o_panels=panels(size, self.width), result_row=wide)
         self._panels_of(name, gates, direct, blocks, bias)
-        self._result(f"d_{name}", gates, size, direct)
+        self._result(f"d_{name}", gates, direct)
         for index, gate in enumerate(gates if not direct else ()):
             self._out_of.add(
                 arrange.JOIN,
@@ -194,7 +194,7 @@ class Side:
                 block.place(f"d_b_{name}" if direct else "zeros", sums=start)
         if not bias:
             return
-        self._result(f"d_b_{name}", gates, 0, direct)
+        self._result(f"d_b_{name}", gates, direct)
         for index, gate in enumerate(gates if not direct else ()):
             self._out_of.add(
                 arrange.JOIN,
@@ -235,11 +235,10 @@ class Side:
             "together": together,
         }
 
-    def _result(self, name: str, gates: Sequence[int], size: int, direct: bool) -> None:
-        """A gradient of (every gate's rows, size), or of a bias where size is 0."""
+    def _result(self, name: str, gates: Sequence[int], direct: bool) -> None:
+        """A gradient of every gate's rows, of which these are written."""
         every = 1 if name == "d_hr" else self.stack.cell.gates
-        rows = every * self._rows(name.removeprefix("d_"))
-        self.results.add(name, (rows, size) if size else (rows,), direct or len(gates) < every)
+        self.results.add(name, direct or len(gates) < every)
 
     # A call
 

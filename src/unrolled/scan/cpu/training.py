@@ -84,7 +84,7 @@ class Scan:
         dtype = low(self._lower)
         out = empty(course.shape)
         lowered = None if dtype is torch.float32 else torch.empty(course.shape, dtype=dtype)
-        finals = [torch.empty(s.shape, dtype=dtype) for s in state]
+        finals = [torch.empty_like(s, dtype=dtype) for s in state]
         if self._lengths is not None:
             course.layer.shares(self._lengths.numpy())
         step = Step(x, state, out, lowered, finals, self._reset, self.batch_first)
