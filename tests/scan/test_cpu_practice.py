@@ -37,9 +37,9 @@ def runs(monkeypatch):
     return done
 
 
-def everything(module, x, state=None):
+def everything(module, x, state=None, reset=None):
     """Outputs, states and every gradient."""
-    got = flat(module(x) if state is None else module(x, state))
+    got = flat(module(x, state, reset=reset))
     loss = sum((1 + i) * t.sin().sum() for i, t in enumerate(got))
     inputs = [x, *module.parameters()]
     if state is not None:
@@ -63,15 +63,15 @@ def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_fir
         for _ in range(3):
             x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13, requires_grad=True)
             state = given([s.requires_grad_() for s in states(module, batch)])
-            for initial in (None, state):
+            for initial, reset in ((None, None), (state, None), (state, torch.rand(x.shape[:2]) < 0.3)):
                 count = len(runs)
                 with watch():
-                    wanted = everything(module, x, initial)
+                    wanted = everything(module, x, initial, reset)
                 assert len(runs) == count
-                assert equal(everything(module, x, initial), wanted)
+                assert equal(everything(module, x, initial, reset), wanted)
                 assert len(runs) == count + 1
                 with ur.engine("reference"):
-                    truth = everything(module, x, initial)
+                    truth = everything(module, x, initial, reset)
                 torch.testing.assert_close(wanted, truth, rtol=1e-3, atol=1e-4)
             with torch.no_grad():
                 for p in module.parameters():
@@ -99,8 +99,10 @@ def test_differentiated_twice(batch_first, runs):
     module, x = layer("gru", 4, 5), torch.randn(6, 3, 4, requires_grad=True)
     module.batch_first = batch_first
 
+    reset = torch.rand(x.shape[:2]) < 0.3
+
     def penalty():
-        (slope,) = torch.autograd.grad(module(x)[0].sin().sum(), x, create_graph=True)
+        (slope,) = torch.autograd.grad(module(x, reset=reset)[0].sin().sum(), x, create_graph=True)
         return torch.autograd.grad(slope.square().sum(), [x, *module.parameters()])
 
     got = penalty()
@@ -207,7 +209,11 @@ def test_what_must_be_checked_still_is(runs):
     torch.func.grad(lambda t: module(t)[0].sum())(x)
     module(torch.randn(3, 6, 4).transpose(0, 1))
     module(x, lengths=[6, 2, 1])
+    module(x, reset=torch.zeros(3, 6, dtype=torch.bool).t())
     assert len(runs) == count
+    for reset, error in ((torch.zeros(3, 6, dtype=torch.bool), "reset"), (torch.zeros(6, 3), "reset")):
+        with pytest.raises((ur.Error, TypeError), match=error):
+            module(x, reset=reset)
     for state, error in (
         (torch.zeros(1, 4, 5), "hidden"),
         ((torch.zeros(1, 3, 5),), "wanted a Tensor"),

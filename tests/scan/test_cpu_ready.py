@@ -58,6 +58,18 @@ def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_fir
             state = given(states(module, batch))
             got = flat(module(x, state))
             assert len(runs) == 4
+            reset = torch.rand(x.shape[:2]) < 0.3
+            wanted = flat(module(x, state, reset=reset))
+            assert len(runs) == 4
+            for _ in range(2):
+                again = flat(module(x, state, reset=reset))
+                assert all(torch.equal(a, b) for a, b in zip(again, wanted, strict=True))
+            assert len(runs) == 6
+            other = flat(module(x, state, reset=~reset))
+            with watch():
+                wanted = flat(module(x, state, reset=~reset))
+            assert all(torch.equal(a, b) for a, b in zip(other, wanted, strict=True))
+            assert len(runs) == 7
             with ur.engine("reference"):
                 torch.testing.assert_close(got, flat(module(x, state)), rtol=1e-4, atol=1e-5)
     finally:

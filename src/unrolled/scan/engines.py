@@ -89,7 +89,12 @@ def choose(call: Call) -> Explanation:
 
 
 def again(
-    stack: Stack, input: Tensor, parameters: Sequence[Tensor], state: object, batch_first: bool
+    stack: Stack,
+    input: Tensor,
+    parameters: Sequence[Tensor],
+    state: object,
+    reset: object,
+    batch_first: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """What `scan` returns for a call whose like has come before, without checking it anew; None
     where it must be checked, or another engine was asked for, or somebody watches."""
@@ -103,7 +108,7 @@ def again(
         if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
             input, state = _in_autocast(input, state, parameters[0].dtype)
     known = _practice() if torch.is_grad_enabled() else _ready()
-    return known.again(stack, input, parameters, state, batch_first, lower)
+    return known.again(stack, input, parameters, state, reset, batch_first, lower)
 
 
 def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:

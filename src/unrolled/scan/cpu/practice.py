@@ -21,7 +21,7 @@ from .layer import cost, most_groups
 from .machine import machine
 from .pool import workers
 from .program import Kernel, forward_kernel
-from .ready import MOST, Result, known, plain, states_of
+from .ready import MOST, Result, known, plain, plain_reset, states_of
 from .training import Layered, Scan
 
 
@@ -52,15 +52,16 @@ def again(
     x: Any,
     parameters: Sequence[Tensor],
     state: Any,
+    reset: Any,
     batch_first: bool,
     lower: torch.dtype | None = None,
 ) -> Result | None:
-    """Output and last states, differentiable, as `scan` returns them, of a call without lengths and reset;
-    None: it must go the long way, or nothing but kernels will do for it.
+    """Output and last states, differentiable, as `scan` returns them, of a call without lengths; None: it
+    must go the long way, or nothing but kernels will do for it.
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
-    if stack.num_layers > 1 or not plain(x):
+    if stack.num_layers > 1 or not plain(x) or not (reset is None or plain_reset(reset, x)):
         return None
     key = (id(stack), x.dtype, x.shape, batch_first)
     kind = _kinds.get(key)
@@ -75,9 +76,11 @@ def again(
         return None
     rows = x.shape[0 if batch_first else 1]
     with workers(kind.cost, rows * stack.hidden_size) as (pool, count):
-        whole = (stack, x.dtype, x.shape, batch_first, lower, count, most_groups())
+        whole = (stack, x.dtype, x.shape, reset is None, batch_first, lower, count, most_groups())
         course = take(whole) or _course(kind, x, parameters, batch_first, count)
-        scan = Scan(whole, course, batch_first, lower=lower)
+        if reset is not None and not batch_first:
+            reset = reset.transpose(0, 1)
+        scan = Scan(whole, course, batch_first, None, reset, lower)
         output, *last = Layered.apply(scan, pool, count, x, *states, *parameters)
     if lower is None or output.dtype is lower:
         return output, tuple(last)

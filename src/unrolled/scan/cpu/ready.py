@@ -50,27 +50,28 @@ def again(
     x: Any,
     parameters: Sequence[Tensor],
     state: Any,
+    reset: Any,
     batch_first: bool,
     lower: torch.dtype | None = None,
 ) -> Result | None:
-    """Output and last states, as `scan` returns them, of a call without lengths, reset and dropout whose
-    like has come before; None: it must go the long way, or nothing but kernels will do for it.
+    """Output and last states, as `scan` returns them, of a call without lengths and dropout whose like has
+    come before; None: it must go the long way, or nothing but kernels will do for it.
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
-    if not plain(x):
+    if not plain(x) or not (reset is None or plain_reset(reset, x)):
         return None
     # Not the stack itself, whose hash takes as long as all else here.
-    key = (id(stack), x.dtype, x.shape, batch_first, lower)
+    key = (id(stack), x.dtype, x.shape, reset is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters)
         return None
     most = 1 if kind.cost < ALONE else x.shape[0 if batch_first else 1] * stack.hidden_size
     if most == 1:
-        return _run(kind, None, 1, parameters, x, state, batch_first, lower)
+        return _run(kind, None, 1, parameters, x, state, reset, batch_first, lower)
     with workers(kind.cost, most) as (pool, count):
-        return _run(kind, pool, count, parameters, x, state, batch_first, lower)
+        return _run(kind, pool, count, parameters, x, state, reset, batch_first, lower)
 
 
 def plain(x: Any) -> bool:
@@ -84,6 +85,17 @@ def plain(x: Any) -> bool:
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack()
         and not transforms.active()
+    )
+
+
+def plain_reset(reset: Any, x: Tensor) -> bool:
+    """Whether it says for each symbol of the input if a sequence begins there, as kernels read it."""
+    return (
+        type(reset) is Tensor
+        and reset.dtype is torch.bool
+        and reset.shape == x.shape[:2]
+        and reset.is_cpu
+        and reset.is_contiguous()
     )
 
 
@@ -108,19 +120,20 @@ def _run(
     parameters: Sequence[Tensor],
     x: Tensor,
     state: Any,
+    reset: Tensor | None,
     batch_first: bool,
     lower: torch.dtype | None,
 ) -> Result | None:
     ready = _taken(kind, count)
     if ready is None or not ready.holds(parameters):
-        ready = _made(kind, pool, count, x, parameters, batch_first, lower)
+        ready = _made(kind, pool, count, x, parameters, reset, batch_first, lower)
         if ready is None:
             return None
     states = ready.zeros if state is None else states_of(state, ready.shapes)
     if states is None or not known(x, kind.stack):
         kind.ready.append(ready)
         return None
-    result = ready.run(pool, x, states)
+    result = ready.run(pool, x, states, reset)
     kind.ready.append(ready)
     return result
 
@@ -165,6 +178,7 @@ def _made(
     count: int,
     x: Tensor,
     parameters: Sequence[Tensor],
+    reset: Tensor | None,
     batch_first: bool,
     lower: torch.dtype | None,
 ) -> _Ready | None:
@@ -180,7 +194,8 @@ def _made(
     input = x if batch_first else x.transpose(0, 1)
     slots = stack.num_layers * stack.directions
     zeros = [torch.zeros(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
-    call = Call(stack, input, tuple(parameters), tuple(zeros), lower=lower)
+    reset = reset if reset is None or batch_first else reset.transpose(0, 1)
+    call = Call(stack, input, tuple(parameters), tuple(zeros), reset=reset, lower=lower)
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         return None if refuses(call) is not None else _Ready(call, pool, count, batch_first)
 
@@ -208,6 +223,7 @@ class _Ready:
         x = call.input
         bases = [x.data_ptr(), last.data_ptr()]
         bases += [t.data_ptr() for t in (*call.state, *finals)]
+        bases += [] if call.reset is None else [call.reset.data_ptr()]
         self._fills = Fills(len(bases))
         for index in range(stack.num_layers):
             parameters = stack.parts(call.parameters, index)
@@ -220,6 +236,7 @@ class _Ready:
                 tensors = tensors_of(call, index, direction, x, out, finals)
                 fields, values = fields_of(tensors, direction == 1)
                 outside = self._outside(index, stack, indexed)
+                outside += [] if call.reset is None else [(FIELDS["reset"], len(bases) - 1)]
                 for group in groups:
                     group.block[PACKED] = own.pointers
                     group.block[fields] = values
@@ -251,12 +268,14 @@ class _Ready:
                 return False
         return self._digest.holds()
 
-    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor]) -> Result:
+    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor], reset: Tensor | None) -> Result:
         """The call itself; the states are sound."""
         out = torch.empty(self._out, dtype=self._dtype)
         finals = [torch.empty(s, dtype=self._dtype) for s in self.shapes]
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
+        if reset is not None:
+            bases.append(reset.data_ptr())
         self._fills.write(bases)
         if pool is None:
             self._work.alone()
