@@ -119,6 +119,7 @@ def run(row: Row, data: Path) -> dict[str, Any]:
         "score": {name: value for name, value in report.items() if name != "labels"},
         "parameters": summary["parameters"],
         "hidden_size": summary["options"]["hidden_size"],
+        "members": summary["options"].get("members", 1),
         "cell": summary["options"]["cell"],
         "seconds": summary["seconds"],
         "symbols_per_second": summary["symbols_per_second"],

@@ -76,7 +76,9 @@ def _row(minutes: float, name: str, results: Sequence[Mapping[str, Any]], langua
             _interval(middle["macro_f1_interval"]),
             f"{simple['accuracy']:.4f}, {simple['macro_f1']:.4f} ({simple['name']})",
         ]
-    units = " to ".join(str(n) for n in sorted({r["hidden_size"] for r in results}))
+    units = " to ".join(
+        _units(*n) for n in sorted({(r.get("members", 1), r["hidden_size"]) for r in results})
+    )
     speed = fmean(r["symbols_per_second"] for r in results)
     parameters = " to ".join(f"{n:,}" for n in sorted({r["parameters"] for r in results}))
     return f"| {name} | {minutes:g} | {' | '.join(cells)} | {units} | {parameters} | {speed:,.0f} |"
@@ -91,3 +93,8 @@ def _values(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
 
 def _interval(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def _units(members: int, hidden: int) -> str:
+    """Those of one network, or of several side by side."""
+    return f"{members} × {hidden}" if members > 1 else str(hidden)
