@@ -16,7 +16,6 @@ from ..text import Batch, Vocabulary
 from .classification import ClassifierOptions
 from .language import Options
 from .plan import Plan
-from .runs import ModelOptions
 from .streams import surprise
 
 LADDER = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -186,10 +185,10 @@ def _reading(options: ClassifierOptions, given: dict[str, Any], total: int) -> d
     return {"grams": grams, **dropout, "consistency": GRAM_CONSISTENCY}
 
 
-def _parameters(distinct: int, options: ModelOptions) -> int:
+def _parameters(distinct: int, options: Options) -> int:
     """Those of one network's layers and head, whose number says how long a step takes."""
     with torch.device("meta"):
-        model = LanguageModel(Vocabulary(map(str, range(distinct))), **options.model() | {"members": 1})
+        model = LanguageModel(Vocabulary(map(str, range(distinct))), **replace(options, members=1).model())
     return sum(p.numel() for n, p in model.named_parameters() if not n.startswith(("embedding", "vectors")))
 
 
