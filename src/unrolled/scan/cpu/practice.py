@@ -21,7 +21,7 @@ from .layer import cost, most_groups
 from .machine import machine
 from .pool import workers
 from .program import Kernel, forward_kernel
-from .ready import MOST, Result, known, plain, plain_reset, states_of
+from .ready import Result, bound, known, plain, plain_reset, states_of
 from .training import Layered, Scan
 
 
@@ -122,8 +122,5 @@ def _remember(
     own = [weakref.ref(p) for p in parameters]
     about = cost(stack, stack.input_size, x.shape[0] * x.shape[1])
     kind = _kinds[key] = _Kind(stack, own, kernel, zeros, [z.shape for z in zeros], about, end)
-    while len(_kinds) > MOST:
-        old = _kinds.pop(next(iter(_kinds)), None)
-        if old is not None:
-            old.end.detach()
+    bound(_kinds)
     return kind

@@ -107,8 +107,13 @@ def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor]) -
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False
     _kinds[key] = _Kind(stack, cost(stack, stack.input_size, rows), [], end)
-    while len(_kinds) > MOST:
-        old = _kinds.pop(next(iter(_kinds)), None)
+    bound(_kinds)
+
+
+def bound(kinds: dict[Any, Any]) -> None:
+    """Lets the oldest kinds go where there are more than MOST."""
+    while len(kinds) > MOST:
+        old = kinds.pop(next(iter(kinds)), None)
         if old is not None:
             old.end.detach()
 
