@@ -188,10 +188,10 @@ from unrolled.scan.cpu import team
 m, x = ur.GRU(64, 128), torch.randn(60, 32, 64)
 team._forked = {own}
 teams, run = [], team.Team.run
-def watched(self, member, slots, count):
-    came = run(self, member, slots, count)
+def watched(self, member, order):
+    came = run(self, member, order)
     if came:
-        teams.append(count)
+        teams.append(order.count)
     return came
 team.Team.run = watched
 def ours(): return [t.name for t in threading.enumerate() if t.name.startswith("unrolled")]

@@ -175,11 +175,14 @@ def test_it_writes_and_stops(opened, server):
     page.fill("#prompt", "a")
     page.fill("#length", "2000")
     # Within the page, as soon as there is something: a click from here may come after the last symbol.
-    page.evaluate("""() => new MutationObserver((_, watcher) => {
-        if (document.querySelector('#written').textContent.length < 20) return;
-        watcher.disconnect();
-        document.querySelector('#stop').click();
-    }).observe(document.querySelector('#written'), {childList: true, characterData: true, subtree: true})""")
+    page.evaluate("""() => {
+        const written = document.querySelector('#written');
+        new MutationObserver((_, watcher) => {
+            if (written.textContent.length < 20) return;
+            watcher.disconnect();
+            document.querySelector('#stop').click();
+        }).observe(written, {childList: true, characterData: true, subtree: true});
+    }""")
     page.click("#go")
     count = int(told(page, r"Stopped after (\d+)", "#written-said")[1])
     assert count == len(page.text_content("#written")) - 1

@@ -96,7 +96,7 @@ def medians(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
     for _ in range(rounds):
         for call, repeat, taken in zip(calls, repeats, seconds, strict=True):
             _settle()
-            call()
+            _time(call, repeat // 2 + 1)
             taken.append(_time(call, repeat))
     return [statistics.median(taken) for taken in seconds]
 

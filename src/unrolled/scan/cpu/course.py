@@ -16,6 +16,7 @@ from .layer import Geometry, Layer, cost, place
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
+from .trial import Trial
 
 _LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
 
@@ -47,7 +48,9 @@ class Course:
         self.turned = x.stride(0) < x.stride(1)
         size = stack.output_size * stack.directions
         self.shape = (time, batch, size) if self.turned else (batch, time, size)
-        self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch * time)
+        self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
+        self.trial = Trial()
+        """Of its backward passes."""
         self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
         self.work = Work([[(kernel.address, self.layer.jobs)]])
         self.backward: dict[tuple[bool, bool, int], Backward] = {}

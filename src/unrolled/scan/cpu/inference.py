@@ -56,7 +56,7 @@ def layer_forward(
         x = x.contiguous()
     out = output_like(x, stack.output_size * stack.directions, low(lower))
     size = stack.layer_input_size(index)
-    with workers(cost(stack, size, batch * time), batch * stack.hidden_size) as (pool, count):
+    with workers(cost(stack, size, batch, time), batch * stack.hidden_size) as (pool, count):
         key = (stack, size, batch, time, count, indexed, kernel.address, lengths is None)
         layer = take(key)
         if layer is None:

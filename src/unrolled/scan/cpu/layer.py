@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..stack import Stack
 from .fields import FIELDS
+from .machine import machine
 from .pool import ALONE
 from .room import memory
 from .shape import Shape, panels
@@ -232,22 +233,33 @@ def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, in
     there are rows enough; else all rows together, and each worker has some of the units."""
     stack, batch, threads = geometry.stack, geometry.batch, workers
     if training:
-        few = cost(stack, geometry.input_size, batch * geometry.time) < ALONE
+        few = cost(stack, geometry.input_size, batch, geometry.time) < ALONE
         threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
     if stack.directions == 2:
         workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
-    weights = 4 * geometry.shape.r_columns * stack.hidden_size * stack.output_size
-    rows = 4 * threads if weights > 1 << 14 else threads
-    if threads > 1 and batch >= rows and weights < geometry.shape.machine.l2 * 3 // 4:
+    if threads > 1 and _apart(stack, geometry.shape.r_columns, batch, threads):
         return threads, 1
     return 1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1
 
 
-def cost(stack: Stack, input_size: int, steps: int) -> float:
-    """About how many microseconds a forward pass takes one core."""
-    hidden = stack.hidden_size * stack.cell.gates
-    products = input_size + (stack.output_size if stack.cell.recurrent == "dense" else 0)
-    return steps * hidden * (products / 40e3 + 4e-4)
+def _apart(stack: Stack, columns: int, batch: int, threads: int) -> bool:
+    """Whether there are rows enough for the threads, and a core's cache holds the recurrent weights."""
+    weights = 4 * columns * stack.hidden_size * stack.output_size
+    return batch >= (4 * threads if weights > 1 << 14 else threads) and weights < machine().l2 * 3 // 4
+
+
+_MEETINGS = 0.3
+"""Microseconds of a step that meeting after it takes of two workers together."""
+
+
+def cost(stack: Stack, input_size: int, batch: int, time: int) -> float:
+    """About how many microseconds of one core's forward pass there are to share: all of it, less what
+    meetings would take of those who share the units."""
+    hidden, dense = stack.hidden_size * stack.cell.gates, stack.cell.recurrent == "dense"
+    products = input_size + (stack.output_size if dense else 0)
+    alone = batch * time * hidden * (products / 40e3 + 4e-4)
+    together = dense and not _apart(stack, stack.cell.gates, batch, torch.get_num_threads())
+    return alone - _MEETINGS * time if together else alone
 
 
 def most_groups() -> int:

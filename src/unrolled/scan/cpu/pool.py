@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -22,11 +23,17 @@ from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
 from .sync import barrier, patience, pause, wait
+from .trial import Trial
 
 _SPINS = 3000
 """How often a worker looks for work before it sleeps: some tens of microseconds."""
 ALONE = 20
 """Microseconds of work that are not worth sharing."""
+LONG = 200
+"""Microseconds of work that are worth waking workers for."""
+_EAGER = 8
+"""Calls in quick succession that sleeping workers could have shared, after which they are woken: that takes
+from some tens of microseconds to milliseconds, which one short call does not repay."""
 _IDLE, _POSTED, _ASLEEP = 0, 1, 2
 _WORDS = 32
 _MEET = 16
@@ -128,6 +135,7 @@ class Pool:
         self._slots = _aligned(64, _WORDS)
         self._team = team.Team()
         self._wakes: list[threading.Semaphore] = []
+        self._missed, self._last = 0, 0.0
 
     def claim(self, wanted: int) -> int:
         """How many workers the caller may use; more than 1: until it calls `free`."""
@@ -145,6 +153,16 @@ class Pool:
             return self._team.warm
         count = wanted - 1
         return len(self._wakes) >= count and bool((self._slots[1 : 1 + count, 0] != _ASLEEP).all())
+
+    def lively(self, wanted: int) -> bool:
+        """Whether a short call may have so many workers: they would start at once, or calls follow each
+        other so fast that waking them pays."""
+        if self.awake(wanted):
+            return True
+        now = time.monotonic()
+        self._missed = self._missed + 1 if now - self._last < team.WARM else 1
+        self._last = now
+        return self._missed >= _EAGER
 
     def _start(self) -> None:
         serve, wake = _code().serve, threading.Semaphore(0)
@@ -171,7 +189,7 @@ class Pool:
             work.alone()
             return
         code = _code()
-        if self._team.run(code.member, work.slots, work.count):
+        if self._team.run(code.member, work.order):
             return
         while len(self._wakes) < count:
             self._start()
@@ -211,6 +229,7 @@ class Work:
             self._lists.append(np.array(words, dtype=np.int64))
             slot[8:10] = len(words) // 3, self._lists[-1].ctypes.data
         self._jobs, self._own = code.jobs, self.slots.ctypes.data
+        self.order = team.Order(self.slots, self.count)
 
     def alone(self) -> None:
         """All of it by the caller, whose only worker it is for."""
@@ -238,20 +257,29 @@ if hasattr(os, "register_at_fork"):
 
 class workers:  # noqa: N801 - used as a function; contextlib's costs a short call two microseconds
     """Within the block, the pool and how many of its workers to use for `cost` microseconds of work on one
-    core, `most` at most."""
+    core, `most` at most.
 
-    __slots__ = ("_granted", "_pool")
+    trial: of calls of this kind, if they are many: it says whether a short one is shared."""
 
-    def __init__(self, cost: float, most: int) -> None:
+    __slots__ = ("_begin", "_granted", "_pool", "_trial")
+
+    def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
         wanted = min(torch.get_num_threads(), most)
-        self._pool = pool = _pool
-        if wanted > 1 and (cost < ALONE or (cost < 200 and not pool.awake(wanted))):
-            wanted = 1
-        self._granted = pool.claim(wanted)
+        self._pool, self._trial = _pool, None
+        if wanted > 1 and cost < LONG:
+            if cost < ALONE or not self._pool.lively(wanted):
+                wanted = 1
+            elif trial is not None:
+                wanted, self._trial = trial.choose(wanted), trial
+        self._granted = self._pool.claim(wanted)
 
     def __enter__(self) -> tuple[Pool, int]:
+        if self._trial is not None:
+            self._begin = time.perf_counter()
         return self._pool, self._granted
 
     def __exit__(self, *_: object) -> None:
+        if self._trial is not None:
+            self._trial.note(self._granted, time.perf_counter() - self._begin)
         if self._granted > 1:
             self._pool.free()

@@ -23,6 +23,7 @@ from .pool import workers
 from .program import Kernel, forward_kernel
 from .ready import Result, bound, known, plain, plain_reset, states_of
 from .training import Layered, Scan
+from .trial import Trial
 
 
 class _Kind(NamedTuple):
@@ -34,6 +35,7 @@ class _Kind(NamedTuple):
     zeros: tuple[Tensor, ...]
     shapes: list[torch.Size]
     cost: float
+    trial: Trial
     end: weakref.finalize[..., Tensor]
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
@@ -75,7 +77,7 @@ def again(
     if not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
     rows = x.shape[0 if batch_first else 1]
-    with workers(kind.cost, rows * stack.hidden_size) as (pool, count):
+    with workers(kind.cost, rows * stack.hidden_size, kind.trial) as (pool, count):
         whole = (stack, x.dtype, x.shape, reset is None, batch_first, lower, count, most_groups())
         course = take(whole) or _course(kind, x, parameters, batch_first, count)
         if reset is not None and not batch_first:
@@ -109,7 +111,7 @@ def _remember(
         return None
     if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
         return None
-    batch = x.shape[0 if batch_first else 1]
+    batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
     sizes = [stack.state_size(k) for k in range(stack.cell.states)]
     with torch.inference_mode(False):
         zeros = tuple([torch.zeros(stack.directions, batch, size) for size in sizes])
@@ -120,7 +122,7 @@ def _remember(
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False
     own = [weakref.ref(p) for p in parameters]
-    about = cost(stack, stack.input_size, x.shape[0] * x.shape[1])
-    kind = _kinds[key] = _Kind(stack, own, kernel, zeros, [z.shape for z in zeros], about, end)
+    about = cost(stack, stack.input_size, batch, time)
+    kind = _kinds[key] = _Kind(stack, own, kernel, zeros, [z.shape for z in zeros], about, Trial(), end)
     bound(_kinds)
     return kind

@@ -26,6 +26,7 @@ from .machine import machine
 from .pack import packed
 from .pool import ALONE, Pool, Work, workers
 from .program import forward_kernel
+from .trial import Trial
 
 MOST = 256
 """Kinds of calls remembered; those that came first go first."""
@@ -38,6 +39,7 @@ class _Kind(NamedTuple):
 
     stack: Stack
     cost: float
+    trial: Trial
     ready: list[_Ready]
     end: weakref.finalize[..., Tensor]
 
@@ -65,12 +67,12 @@ def again(
     key = (id(stack), x.dtype, x.shape, reset is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
-        _remember(key, stack, x, parameters)
+        _remember(key, stack, x, parameters, batch_first)
         return None
     most = 1 if kind.cost < ALONE else x.shape[0 if batch_first else 1] * stack.hidden_size
     if most == 1:
         return _run(kind, None, 1, parameters, x, state, reset, batch_first, lower)
-    with workers(kind.cost, most) as (pool, count):
+    with workers(kind.cost, most, kind.trial) as (pool, count):
         return _run(kind, pool, count, parameters, x, state, reset, batch_first, lower)
 
 
@@ -99,14 +101,14 @@ def plain_reset(reset: Any, x: Tensor) -> bool:
     )
 
 
-def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor]) -> None:
-    rows = x.shape[0] * x.shape[1]
-    if not rows or not stack.input_size:
+def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor], batch_first: bool) -> None:
+    batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
+    if not batch * time or not stack.input_size:
         return
     # What was laid out for a layer goes with the layer.
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False
-    _kinds[key] = _Kind(stack, cost(stack, stack.input_size, rows), [], end)
+    _kinds[key] = _Kind(stack, cost(stack, stack.input_size, batch, time), Trial(), [], end)
     bound(_kinds)
 
 

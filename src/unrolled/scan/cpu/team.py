@@ -69,6 +69,21 @@ def emit(module: Module, jobs: str, stride: int) -> None:
     f.finish()
 
 
+class Order:
+    """What `member` reads: `count` slots, the two questions, and whether there were too few threads."""
+
+    def __init__(self, slots: np.ndarray, count: int) -> None:
+        _, number, size = _runtime() or (None, 0, 0)
+        self._words = np.array([slots.ctypes.data, number, size, count, 0], dtype=np.int64)
+        self.address, self.count = self._words.ctypes.data, count
+
+    def done(self) -> bool:
+        """Whether it was carried out."""
+        few = bool(self._words[4])
+        self._words[4] = 0
+        return not few
+
+
 class Team:
     """Torch's threads, as seen by one pool."""
 
@@ -85,13 +100,11 @@ class Team:
         """Whether it ran so short a while ago that it does not sleep."""
         return time.monotonic() - self._last < WARM
 
-    def run(self, member: int, slots: np.ndarray, count: int) -> bool:
-        """Runs `count` slots, one a thread; False: the team was smaller, and nothing has run."""
+    def run(self, member: int, order: Order) -> bool:
+        """Runs the slots, one a thread; False: the team was smaller, and nothing has run."""
         runtime = _runtime()
         if runtime is None or _forked:
             return False
-        parallel, number, size = runtime
-        data = np.array([slots.ctypes.data, number, size, count, 0], dtype=np.int64)
-        parallel(member, data.ctypes.data, count, 0)
+        runtime[0](member, order.address, order.count, 0)
         self._last = time.monotonic()
-        return not data[4]
+        return order.done()

@@ -105,7 +105,7 @@ class Scan:
         if not self.batch_first:
             x, out = x.transpose(0, 1), out.transpose(0, 1)
             dout = None if dout is None else dout.transpose(0, 1)
-        with workers(2 * course.cost, len(x) * stack.hidden_size) as (pool, count):
+        with workers(2 * course.cost, len(x) * stack.hidden_size, course.trial) as (pool, count):
             key = dx, dinitial, count
             if key not in course.backward:
                 made = Backward(stack, course.layer, course.indexed, dx, dinitial, count, course.moving)
@@ -150,7 +150,7 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     batch, time = x.shape[:2]
     reset = None if call.reset is None else call.reset.stride()
-    with workers(cost(stack, stack.input_size, batch * time), batch * stack.hidden_size) as (pool, count):
+    with workers(cost(stack, stack.input_size, batch, time), batch * stack.hidden_size) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
         course = take(key) or Course(call, kernel, count)
