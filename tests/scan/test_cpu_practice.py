@@ -244,3 +244,27 @@ def test_only_so_many_kinds_are_kept():
     for time in range(1, ready.MOST + 20):
         module(torch.randn(time, 1, 2))
     assert len(practice._kinds) <= ready.MOST
+
+
+def test_another_default_dtype():
+    module, x = layer("lstm", 4, 5), torch.randn(6, 3, 4)
+
+    def step():
+        got = flat(module(x))
+        return [*got, *torch.autograd.grad(sum(t.sum() for t in got), [*module.parameters()])]
+
+    wanted = step()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        for _ in range(3):
+            assert all(
+                torch.equal(a, b) and a.dtype is b.dtype for a, b in zip(step(), wanted, strict=True)
+            )
+            with torch.no_grad():
+                assert all(torch.equal(a, b) for a, b in zip(flat(module(x)), wanted[:3], strict=True))
+        again = layer("lstm", 4, 5).float()
+        for _ in range(3):
+            assert flat(again(x))[0].dtype is torch.float32
+    finally:
+        torch.set_default_dtype(before)

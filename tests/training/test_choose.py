@@ -96,7 +96,7 @@ def language(monkeypatch, minutes, symbols=1_000_000, speed=60_000, **given):
     ("minutes", "members", "hidden", "dropout"),
     [
         (1, 1, 256, 0.0),
-        (3, 1, 256, 0.2),
+        (3, 1, 384, 0.0),
         (5, 1, 384, 0.1),
         (10, 2, 384, 0.1),
         (15, 3, 384, 0.1),

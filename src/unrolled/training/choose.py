@@ -20,7 +20,7 @@ from .streams import surprise
 
 LADDER = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes to choose among."""
-READ_PER_PARAMETER = 10
+READ_PER_PARAMETER = 7
 """Symbols that must be read for each parameter, or a smaller model would have learnt more by then."""
 MEMBER_SIZE, MEMBER_PASSES, MOST_MEMBERS = 0.75, 8, 4
 """Parameters for each symbol of the text from which on a second network gains more than a larger one, if

@@ -123,7 +123,7 @@ class Backward:
         if grad is not None:
             return grad.to(torch.float32).contiguous()
         if k not in self._nothing:
-            self._nothing[k] = torch.zeros(state.shape)
+            self._nothing[k] = torch.zeros_like(state)
         return self._nothing[k]
 
     def _like(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from .machine import machine
 from .pack import PARTS, packed
 from .pool import Work, workers
 from .program import Kernel, forward_kernel
-from .room import memory
+from .room import empty
 
 _MOST_PLANS = 64
 _plans: OrderedDict[Any, list[Any]] = OrderedDict()
@@ -86,14 +86,14 @@ def low(lower: torch.dtype | None) -> torch.dtype:
 
 def finals_of(state: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Uninitialised last states, shaped as the initial ones."""
-    return tuple([torch.empty(s.shape, dtype=dtype) for s in state])
+    return tuple([empty(s.shape, dtype) for s in state])
 
 
 def output_like(x: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uninitialised (batch, time, size) with time outside in memory if it is so in x."""
     batch, time = x.shape[:2]
     count = batch * time * size
-    made = memory(count) if dtype is torch.float32 else torch.empty(count, dtype=dtype)
+    made = empty([count], dtype)
     if x.stride(0) >= x.stride(1):
         return made.view(batch, time, size)
     return made.view(time, batch, size).transpose(0, 1)

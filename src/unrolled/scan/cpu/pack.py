@@ -53,7 +53,7 @@ class Packing:
         self._offsets: dict[str, int] = {}
         self._floats = 0
         self._free: dict[int, list[arrange.Copies]] = {}
-        self._zeros = torch.zeros(self._hidden)
+        self._zeros = torch.zeros(self._hidden, dtype=torch.float32)
         graph, dense, size = shape.graph, stack.cell.recurrent == "dense", stack.output_size
         b_ih = "b_ih" if stack.bias else "nothing"
         b_hh = "b_hh" if stack.bias and dense else "nothing"

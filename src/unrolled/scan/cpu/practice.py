@@ -114,7 +114,7 @@ def _remember(
     batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
     sizes = [stack.state_size(k) for k in range(stack.cell.states)]
     with torch.inference_mode(False):
-        zeros = tuple([torch.zeros(stack.directions, batch, size) for size in sizes])
+        zeros = tuple([torch.zeros(stack.directions, batch, size, dtype=torch.float32) for size in sizes])
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(_call(stack, x, parameters, zeros, batch_first)) is not None:
             return None

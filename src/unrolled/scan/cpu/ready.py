@@ -26,6 +26,7 @@ from .machine import machine
 from .pack import packed
 from .pool import ALONE, Pool, Work, workers
 from .program import forward_kernel
+from .room import empty
 from .trial import Trial
 
 MOST = 256
@@ -200,7 +201,8 @@ def _made(
         return None
     input = x if batch_first else x.transpose(0, 1)
     slots = stack.num_layers * stack.directions
-    zeros = [torch.zeros(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
+    sizes = [(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
+    zeros = [torch.zeros(size, dtype=torch.float32) for size in sizes]
     reset = reset if reset is None or batch_first else reset.transpose(0, 1)
     call = Call(stack, input, tuple(parameters), tuple(zeros), reset=reset, lower=lower)
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
@@ -222,7 +224,7 @@ class _Ready:
         size = stack.output_size * stack.directions
         self._out = (batch, time, size) if batch_first else (time, batch, size)
         self._lower, self._dtype = call.lower, low(call.lower)
-        sample = torch.empty(self._out, dtype=self._dtype)
+        sample = empty(self._out, self._dtype)
         last = sample if batch_first else sample.transpose(0, 1)
         finals = finals_of(call.state, self._dtype)
         phases: list[Any] = []
@@ -277,8 +279,8 @@ class _Ready:
 
     def run(self, pool: Any, x: Tensor, states: Sequence[Tensor], reset: Tensor | None) -> Result:
         """The call itself; the states are sound."""
-        out = torch.empty(self._out, dtype=self._dtype)
-        finals = [torch.empty(s, dtype=self._dtype) for s in self.shapes]
+        out = empty(self._out, self._dtype)
+        finals = [empty(s, self._dtype) for s in self.shapes]
         bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
         bases += [f.data_ptr() for f in finals]
         if reset is not None:

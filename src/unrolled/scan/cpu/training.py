@@ -83,7 +83,7 @@ class Scan:
         self._history = borrow(course.floats)
         dtype = low(self._lower)
         out = empty(course.shape)
-        lowered = None if dtype is torch.float32 else torch.empty(course.shape, dtype=dtype)
+        lowered = None if dtype is torch.float32 else empty(course.shape, dtype)
         finals = [torch.empty_like(s, dtype=dtype) for s in state]
         if self._lengths is not None:
             course.layer.shares(self._lengths.numpy())
