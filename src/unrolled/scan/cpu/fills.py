@@ -4,6 +4,7 @@ microsecond for each of them, and a call has up to a few hundred."""
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -21,7 +22,7 @@ class Fills:
 
     def __init__(self, bases: int) -> None:
         self.bases = np.zeros(bases, dtype=np.int64)
-        self._values = self.bases.data
+        self._put = struct.Struct(f"{bases}q").pack_into
         self._table: list[int] = []
         self.words: set[int] = set()
         """All words of blocks that are filled in."""
@@ -43,9 +44,7 @@ class Fills:
 
     def write(self, bases: Sequence[int]) -> None:
         """Fills them in."""
-        values = self._values
-        for number, base in enumerate(bases):
-            values[number] = base
+        self._put(self.bases, 0, *bases)
         self.fill()
 
     def fill(self) -> None:
