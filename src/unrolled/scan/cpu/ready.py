@@ -219,6 +219,7 @@ class _Ready:
         self._own = [weakref.ref(p) for p in call.parameters]
         self._addresses = [p.data_ptr() for p in call.parameters]
         self.zeros = call.state
+        self._zeros = [s.data_ptr() for s in call.state]
         self.shapes = [s.shape for s in call.state]
         batch, time = call.input.shape[:2]
         size = stack.output_size * stack.directions
@@ -281,7 +282,8 @@ class _Ready:
         """The call itself; the states are sound."""
         out = empty(self._out, self._dtype)
         finals = [empty(s, self._dtype) for s in self.shapes]
-        bases = [x.data_ptr(), out.data_ptr(), *[s.data_ptr() for s in states]]
+        initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
+        bases = [x.data_ptr(), out.data_ptr(), *initial]
         bases += [f.data_ptr() for f in finals]
         if reset is not None:
             bases.append(reset.data_ptr())
