@@ -177,3 +177,28 @@ def test_only_so_many_kinds_are_kept():
         for _ in range(2):
             module(torch.randn(time, 1, 2))
     assert len(ready._kinds) <= ready.MOST
+
+
+@torch.no_grad()
+def test_bfloat16_is_rounded_to_the_nearest_even(runs):
+    module = ur.RNN(1, 1, nonlinearity="relu", bias=False, batch_first=True)
+    module.weight_ih_l0.fill_(1.0)
+    module.weight_hh_l0.fill_(0.0)
+    step = 2.0**-8  # of bfloat16 between 1 and 2: two of them
+    values = [
+        1 + step,
+        1 + 3 * step,
+        1 + step + 2**-20,
+        1 + step - 2**-20,
+        3.39e38,
+        2.0**-126,
+        float("inf"),
+    ]
+    x = torch.tensor([*values, float("nan"), 1e-40])[:, None, None]
+    with torch.autocast("cpu"):
+        for _ in range(3):
+            got = module(x)[0].flatten()
+    assert got[:-2].equal(x.bfloat16().flatten()[:-2])
+    assert got[-2].isnan()
+    assert 0 <= float(got[-1]) < 2.0**-126  # some processors take these for zero
+    assert runs

@@ -30,7 +30,7 @@ def emit(shape: Shape) -> str:
     module = Module(shape.machine.width)
     barrier(module, BARRIER)
     copies(module)
-    copies_low(module)
+    copies_low(module, shape.machine)
     _point(module, shape)
     products(module, "h", shape.cut(1), [("c", 0)])
     _rows(module, shape, "recurrent")

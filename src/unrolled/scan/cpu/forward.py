@@ -23,7 +23,7 @@ def emit(shape: Shape) -> str:
     r_sources = [("bias", i) for i in range(len(shape.graph.r_only))]
     r_sources += [("c", merged[g]) for g in shape.graph.merged]
     copies(module)
-    copies_low(module)
+    copies_low(module, shape.machine)
     point(module, shape)
     if x_sources:
         products(module, "x", shape.cut(shape.x_columns), x_sources)

@@ -27,6 +27,11 @@ class Machine(NamedTuple):
         """Whether the approximate reciprocal of AVX-512 is there."""
         return self.width == 16 and "+avx512f" in self.features.split(",")
 
+    @property
+    def bfloat16(self) -> bool:
+        """Whether an instruction rounds a vector to bfloat16."""
+        return self.width == 16 and "+avx512bf16" in self.features.split(",")
+
 
 def machine() -> Machine:
     """The host; UNROLLED_CPU_WIDTH (4, 8 or 16 lanes) overrides the vector width."""
