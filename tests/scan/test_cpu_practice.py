@@ -8,7 +8,7 @@ from cpu_cases import flat, given, layer, states
 
 import unrolled as ur
 from unrolled.scan import watch
-from unrolled.scan.cpu import practice, ready
+from unrolled.scan.cpu import alike, practice
 
 SHAPES = [
     ("rnn_tanh", {}, 1, 1),
@@ -241,9 +241,9 @@ def test_a_layer_that_is_gone_leaves_nothing():
 
 def test_only_so_many_kinds_are_kept():
     module = ur.RNN(2, 3)
-    for time in range(1, ready.MOST + 20):
+    for time in range(1, alike.MOST + 20):
         module(torch.randn(time, 1, 2))
-    assert len(practice._kinds) <= ready.MOST
+    assert len(practice._kinds) <= alike.MOST
 
 
 def test_another_default_dtype():

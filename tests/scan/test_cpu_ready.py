@@ -9,7 +9,7 @@ from cpu_cases import flat, given, layer, states
 
 import unrolled as ur
 from unrolled.scan import watch
-from unrolled.scan.cpu import ready
+from unrolled.scan.cpu import alike, ready
 
 SHAPES = [
     ("rnn_tanh", {}, 1, 1),
@@ -173,10 +173,10 @@ def test_a_layer_that_is_gone_leaves_nothing():
 @torch.no_grad()
 def test_only_so_many_kinds_are_kept():
     module = ur.RNN(2, 3)
-    for time in range(1, ready.MOST + 20):
+    for time in range(1, alike.MOST + 20):
         for _ in range(2):
             module(torch.randn(time, 1, 2))
-    assert len(ready._kinds) <= ready.MOST
+    assert len(ready._kinds) <= alike.MOST
 
 
 @torch.no_grad()
@@ -202,3 +202,25 @@ def test_bfloat16_is_rounded_to_the_nearest_even(runs):
     assert got[-2].isnan()
     assert 0 <= float(got[-1]) < 2.0**-126  # some processors take these for zero
     assert runs
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("name", "options", "batch", "time"), SHAPES)
+def test_lengths_are_dealt_anew(name, options, batch, time, batch_first, runs):
+    module = layer(name, 13, 37, **options)
+    module.batch_first = batch_first
+    x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13)
+    some = [torch.randint(0, time + 1, (batch,)) for _ in range(3)]
+    some += [torch.full((batch,), time), torch.zeros(batch, dtype=torch.int64)]
+    state = given(states(module, batch))
+    for lengths in some:
+        with watch():  # the long way
+            wanted = [*flat(module(x, lengths=lengths)), *flat(module(x, state, lengths=lengths))]
+        for _ in range(2):
+            got = [*flat(module(x, lengths=lengths)), *flat(module(x, state, lengths=lengths))]
+            assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+    assert len(runs) == 4 * len(some) - 1
+    for wrong in (some[0] - time - 1, some[0] + time + 1, some[0].repeat(2)):
+        with pytest.raises(ur.Error, match="lengths"):
+            module(x, lengths=wrong)

@@ -59,8 +59,8 @@ def scan(
 
     Raises Error or TypeError for wrong arguments.
     """
-    if lengths is None and not (training and stack.dropout):
-        done = engines.again(stack, input, parameters, state, reset, batch_first)
+    if not (training and stack.dropout):
+        done = engines.again(stack, input, parameters, state, lengths, reset, batch_first)
         if done is not None:
             output, states = done
             return output, states[0] if len(states) == 1 else states

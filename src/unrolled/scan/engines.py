@@ -93,6 +93,7 @@ def again(
     input: Tensor,
     parameters: Sequence[Tensor],
     state: object,
+    lengths: object,
     reset: object,
     batch_first: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
@@ -108,7 +109,7 @@ def again(
         if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
             input, state = _in_autocast(input, state, parameters[0].dtype)
     known = _practice() if torch.is_grad_enabled() else _ready()
-    return known.again(stack, input, parameters, state, reset, batch_first, lower)
+    return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower)
 
 
 def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -15,13 +15,13 @@ from torch.nn import Parameter
 
 from ..stack import Call, Stack
 from . import refuses
+from .alike import Result, bound, known, plain, plain_reset, states_of
 from .course import Course
 from .inference import take
 from .layer import cost, most_groups
 from .machine import machine
 from .pool import workers
 from .program import Kernel, forward_kernel
-from .ready import Result, bound, known, plain, plain_reset, states_of
 from .training import Layered, Scan
 from .trial import Trial
 
@@ -54,6 +54,7 @@ def again(
     x: Any,
     parameters: Sequence[Tensor],
     state: Any,
+    lengths: Any,
     reset: Any,
     batch_first: bool,
     lower: torch.dtype | None = None,
@@ -63,7 +64,12 @@ def again(
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
-    if stack.num_layers > 1 or not plain(x) or not (reset is None or plain_reset(reset, x)):
+    if (
+        stack.num_layers > 1
+        or lengths is not None
+        or not plain(x)
+        or not (reset is None or plain_reset(reset, x))
+    ):
         return None
     key = (id(stack), x.dtype, x.shape, batch_first)
     kind = _kinds.get(key)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import transforms
 from ..stack import Call, Stack
 from . import refuses
+from .alike import Result, bound, known, plain, plain_lengths, plain_reset, states_of
 from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
@@ -28,11 +28,6 @@ from .pool import ALONE, Pool, Work, workers
 from .program import forward_kernel
 from .room import empty
 from .trial import Trial
-
-MOST = 256
-"""Kinds of calls remembered; those that came first go first."""
-
-Result = tuple[Tensor, tuple[Tensor, ...]]
 
 
 class _Kind(NamedTuple):
@@ -53,53 +48,31 @@ def again(
     x: Any,
     parameters: Sequence[Tensor],
     state: Any,
+    lengths: Any,
     reset: Any,
     batch_first: bool,
     lower: torch.dtype | None = None,
 ) -> Result | None:
-    """Output and last states, as `scan` returns them, of a call without lengths and dropout whose like has
-    come before; None: it must go the long way, or nothing but kernels will do for it.
+    """Output and last states, as `scan` returns them, of a call without dropout whose like has come before;
+    None: it must go the long way, or nothing but kernels will do for it.
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
     if not plain(x) or not (reset is None or plain_reset(reset, x)):
         return None
+    if not (lengths is None or plain_lengths(lengths, x, batch_first)):
+        return None
     # Not the stack itself, whose hash takes as long as all else here.
-    key = (id(stack), x.dtype, x.shape, reset is None, batch_first, lower)
+    key = (id(stack), x.dtype, x.shape, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters, batch_first)
         return None
     most = 1 if kind.cost < ALONE else x.shape[0 if batch_first else 1] * stack.hidden_size
     if most == 1:
-        return _run(kind, None, 1, parameters, x, state, reset, batch_first, lower)
+        return _run(kind, None, 1, parameters, x, state, lengths, reset, batch_first, lower)
     with workers(kind.cost, most, kind.trial) as (pool, count):
-        return _run(kind, pool, count, parameters, x, state, reset, batch_first, lower)
-
-
-def plain(x: Any) -> bool:
-    """Whether it is an input as kernels read it, of a batch, outside of all that transforms calls."""
-    return (
-        type(x) is Tensor
-        and ((x.dtype is torch.float32 and x.dim() == 3) or (x.dtype is torch.int64 and x.dim() == 2))
-        and x.is_cpu
-        and x.is_contiguous()
-        and not x.is_neg()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack()
-        and not transforms.active()
-    )
-
-
-def plain_reset(reset: Any, x: Tensor) -> bool:
-    """Whether it says for each symbol of the input if a sequence begins there, as kernels read it."""
-    return (
-        type(reset) is Tensor
-        and reset.dtype is torch.bool
-        and reset.shape == x.shape[:2]
-        and reset.is_cpu
-        and reset.is_contiguous()
-    )
+        return _run(kind, pool, count, parameters, x, state, lengths, reset, batch_first, lower)
 
 
 def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor], batch_first: bool) -> None:
@@ -113,14 +86,6 @@ def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor], b
     bound(_kinds)
 
 
-def bound(kinds: dict[Any, Any]) -> None:
-    """Lets the oldest kinds go where there are more than MOST."""
-    while len(kinds) > MOST:
-        old = kinds.pop(next(iter(kinds)), None)
-        if old is not None:
-            old.end.detach()
-
-
 def _run(
     kind: _Kind,
     pool: Any,
@@ -128,44 +93,23 @@ def _run(
     parameters: Sequence[Tensor],
     x: Tensor,
     state: Any,
+    lengths: Tensor | None,
     reset: Tensor | None,
     batch_first: bool,
     lower: torch.dtype | None,
 ) -> Result | None:
     ready = _taken(kind, count)
     if ready is None or not ready.holds(parameters):
-        ready = _made(kind, pool, count, x, parameters, reset, batch_first, lower)
+        ready = _made(kind, pool, count, x, parameters, lengths, reset, batch_first, lower)
         if ready is None:
             return None
     states = ready.zeros if state is None else states_of(state, ready.shapes)
     if states is None or not known(x, kind.stack):
         kind.ready.append(ready)
         return None
-    result = ready.run(pool, x, states, reset)
+    result = ready.run(pool, x, states, lengths, reset)
     kind.ready.append(ready)
     return result
-
-
-def known(x: Tensor, stack: Stack) -> bool:
-    """Whether all indices stand for something; the long way says which do not."""
-    if x.dtype is torch.float32:
-        return True
-    low, high = x.aminmax()
-    return int(low) >= 0 and int(high) < stack.input_size
-
-
-def states_of(state: Any, shapes: Sequence[torch.Size]) -> Sequence[Tensor] | None:
-    """The initial states if they are as the kernels want them."""
-    if len(shapes) == 1:
-        state = (state,)
-    if type(state) is not tuple or len(state) != len(shapes):
-        return None
-    for s, shape in zip(state, shapes, strict=True):
-        if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
-            return None
-        if not s.is_cpu or not s.is_contiguous() or s.is_neg():
-            return None
-    return state
 
 
 def _taken(kind: _Kind, count: int) -> _Ready | None:
@@ -186,6 +130,7 @@ def _made(
     count: int,
     x: Tensor,
     parameters: Sequence[Tensor],
+    lengths: Tensor | None,
     reset: Tensor | None,
     batch_first: bool,
     lower: torch.dtype | None,
@@ -204,7 +149,7 @@ def _made(
     sizes = [(slots, len(input), stack.state_size(k)) for k in range(stack.cell.states)]
     zeros = [torch.zeros(size, dtype=torch.float32) for size in sizes]
     reset = reset if reset is None or batch_first else reset.transpose(0, 1)
-    call = Call(stack, input, tuple(parameters), tuple(zeros), reset=reset, lower=lower)
+    call = Call(stack, input, tuple(parameters), tuple(zeros), lengths, reset, lower=lower)
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         return None if refuses(call) is not None else _Ready(call, pool, count, batch_first)
 
@@ -230,6 +175,7 @@ class _Ready:
         finals = finals_of(call.state, self._dtype)
         phases: list[Any] = []
         self._kept: list[Any] = [kernel]
+        self._layers: list[Layer] = []
         x = call.input
         bases = [x.data_ptr(), last.data_ptr()]
         bases += [t.data_ptr() for t in (*call.state, *finals)]
@@ -240,7 +186,7 @@ class _Ready:
             indexed = not x.is_floating_point()
             out = last if index + 1 == stack.num_layers else output_like(x, size)
             geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
-            layer = Layer(geometry, count, False, indexed, False)
+            layer = Layer(geometry, count, False, indexed, call.lengths is not None)
             for direction, groups in enumerate(layer.directions):
                 own = packed(stack, kernel.shape, parameters[direction], indexed, pool, count)
                 tensors = tensors_of(call, index, direction, x, out, finals)
@@ -254,7 +200,8 @@ class _Ready:
                         self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
                 self._kept.append(own)
             phases.append([(kernel.address, layer.jobs)])
-            self._kept += [layer, x, out]
+            self._kept += [x, out]
+            self._layers.append(layer)
             x = out
         self._work = Work(phases)
         # The memory of this call's own input and output is not for keeping: every call has its own.
@@ -278,7 +225,14 @@ class _Ready:
                 return False
         return self._digest.holds()
 
-    def run(self, pool: Any, x: Tensor, states: Sequence[Tensor], reset: Tensor | None) -> Result:
+    def run(
+        self,
+        pool: Any,
+        x: Tensor,
+        states: Sequence[Tensor],
+        lengths: Tensor | None,
+        reset: Tensor | None,
+    ) -> Result:
         """The call itself; the states are sound."""
         out = empty(self._out, self._dtype)
         finals = [empty(s, self._dtype) for s in self.shapes]
@@ -288,6 +242,9 @@ class _Ready:
         if reset is not None:
             bases.append(reset.data_ptr())
         self._fills.write(bases)
+        if lengths is not None:
+            for layer in self._layers:
+                layer.shares(lengths.numpy())
         if pool is None:
             self._work.alone()
         else:

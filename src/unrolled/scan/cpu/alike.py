@@ -1,0 +1,88 @@
+"""By what a call is known for one whose like has come before, in inference and in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import transforms
+from ..stack import Stack
+
+MOST = 256
+"""Kinds of calls remembered; those that came first go first."""
+
+Result = tuple[Tensor, tuple[Tensor, ...]]
+
+
+def plain(x: Any) -> bool:
+    """Whether it is an input as kernels read it, of a batch, outside of all that transforms calls."""
+    return (
+        type(x) is Tensor
+        and ((x.dtype is torch.float32 and x.dim() == 3) or (x.dtype is torch.int64 and x.dim() == 2))
+        and x.is_cpu
+        and x.is_contiguous()
+        and not x.is_neg()
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._len_torch_function_stack()
+        and not transforms.active()
+    )
+
+
+def plain_reset(reset: Any, x: Tensor) -> bool:
+    """Whether it says for each symbol of the input if a sequence begins there, as kernels read it."""
+    return (
+        type(reset) is Tensor
+        and reset.dtype is torch.bool
+        and reset.shape == x.shape[:2]
+        and reset.is_cpu
+        and reset.is_contiguous()
+    )
+
+
+def plain_lengths(lengths: Any, x: Tensor, batch_first: bool) -> bool:
+    """Whether it is a length within the input for each of its rows, as kernels read it."""
+    batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
+    if not (
+        type(lengths) is Tensor
+        and lengths.dtype is torch.int64
+        and lengths.dim() == 1
+        and len(lengths) == batch > 0
+        and lengths.is_cpu
+        and lengths.is_contiguous()
+    ):
+        return False
+    low, high = lengths.aminmax()
+    return int(low) >= 0 and int(high) <= time
+
+
+def known(x: Tensor, stack: Stack) -> bool:
+    """Whether all indices stand for something; the long way says which do not."""
+    if x.dtype is torch.float32:
+        return True
+    low, high = x.aminmax()
+    return int(low) >= 0 and int(high) < stack.input_size
+
+
+def states_of(state: Any, shapes: Sequence[torch.Size]) -> Sequence[Tensor] | None:
+    """The initial states if they are as the kernels want them."""
+    if len(shapes) == 1:
+        state = (state,)
+    if type(state) is not tuple or len(state) != len(shapes):
+        return None
+    for s, shape in zip(state, shapes, strict=True):
+        if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
+            return None
+        if not s.is_cpu or not s.is_contiguous() or s.is_neg():
+            return None
+    return state
+
+
+def bound(kinds: dict[Any, Any]) -> None:
+    """Lets the oldest kinds go where there are more than MOST."""
+    while len(kinds) > MOST:
+        old = kinds.pop(next(iter(kinds)), None)
+        if old is not None:
+            old.end.detach()
