@@ -13,7 +13,7 @@ GUARD, PATTERN = 64, 12345.678
 @pytest.fixture
 def guarded(monkeypatch):
     """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
-    from unrolled.scan.cpu import inference, layer, results, room, training
+    from unrolled.scan.cpu import inference, layer, ready, results, room, training
 
     kept = []
 
@@ -23,10 +23,13 @@ def guarded(monkeypatch):
         kept.append((whole, count))
         return whole[GUARD : GUARD + count]
 
-    for module in (inference, layer, room):
+    def empty(shape, dtype=torch.float32):
+        return memory(math.prod(shape)).view(*shape).to(dtype)
+
+    for module in (layer, room):
         monkeypatch.setattr(module, "memory", memory)
-    for module in (training, room):
-        monkeypatch.setattr(module, "empty", lambda shape: memory(math.prod(shape)).view(shape))
+    for module in (inference, ready, training, room):
+        monkeypatch.setattr(module, "empty", empty)
     for module in (results, room):
         monkeypatch.setattr(module, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
     inference._plans.clear()

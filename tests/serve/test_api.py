@@ -109,6 +109,7 @@ def test_a_step_shows_every_state_and_gate(server, folders):
                     assert found["layers"][index][kind][name] == pytest.approx(
                         track[t].tolist(), rel=1e-3, abs=1e-4
                     )
+    assert server.step(id, "", model="lstm", see=True)["predictions"] == []
     refused = server.post(f"/v1/sessions/{id}/step", {"text": "a" * 257, "see": True}, 422)
     assert "256" in refused["do"]
 

@@ -113,6 +113,8 @@ class Reader:
         Computed by the reference loop, for those who look: many times slower than reading. Raises Error
         where a number is not finite, which JSON cannot say.
         """
+        if not len(piece):
+            return []
         batch = Batch(torch.from_numpy(piece[None].astype(np.int64)), None, self.vocabulary)
         before = self._unpack([state])
         with watch() as watched:

@@ -4,7 +4,6 @@ microsecond for each of them, and a call has up to a few hundred."""
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -22,7 +21,7 @@ class Fills:
 
     def __init__(self, bases: int) -> None:
         self.bases = np.zeros(bases, dtype=np.int64)
-        self._put = struct.Struct(f"{bases}q").pack_into
+        self._values = self.bases.data
         self._table: list[int] = []
         self.words: set[int] = set()
         """All words of blocks that are filled in."""
@@ -44,7 +43,9 @@ class Fills:
 
     def write(self, bases: Sequence[int]) -> None:
         """Fills them in."""
-        self._put(self.bases, 0, *bases)
+        values = self._values
+        for number, base in enumerate(bases):
+            values[number] = base
         self.fill()
 
     def fill(self) -> None:
