@@ -224,3 +224,26 @@ def test_lengths_are_dealt_anew(name, options, batch, time, batch_first, runs):
     for wrong in (some[0] - time - 1, some[0] + time + 1, some[0].repeat(2)):
         with pytest.raises(ur.Error, match="lengths"):
             module(x, lengths=wrong)
+
+
+@torch.no_grad()
+def test_only_so_much_memory_lies_by(monkeypatch, runs):
+    module = ur.GRU(5, 16, 2, batch_first=True)
+    for time in range(20, 30):
+        for _ in range(2):
+            module(torch.randn(3, time, 5))
+    kinds = [k for k in ready._kinds.values() if k.stack is module.stack]
+    each = max(kind.ready[0].floats for kind in kinds)
+    assert len(kinds) == 10
+    assert each > 3 * 29 * 16  # the output between the layers is part of it
+    monkeypatch.setattr(ready, "MOST_FLOATS", 3 * each)
+    x = torch.randn(3, 30, 5)
+    first = [module(x), module(x)]
+    held = [one.floats for kind in ready._kinds.values() for one in kind.ready]
+    assert sum(held) <= 3 * each
+    monkeypatch.setattr(ready, "MOST_FLOATS", 1)
+    more = [module(x), module(x)]  # from what lies by, and laid out for this call alone
+    for output, state in [*first, *more]:
+        assert torch.equal(output, first[0][0])
+        assert torch.equal(state, first[0][1])
+    assert not any(kind.ready for kind in ready._kinds.values() if kind.stack is module.stack)

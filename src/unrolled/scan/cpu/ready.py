@@ -41,6 +41,8 @@ class _Kind(NamedTuple):
 
 
 _kinds: dict[Any, _Kind] = {}
+MOST_FLOATS = 1 << 25
+"""Of scratch memory that may lie by for them all; texts of many lengths make many kinds."""
 
 
 def again(
@@ -103,13 +105,26 @@ def _run(
         ready = _made(kind, pool, count, x, parameters, lengths, reset, batch_first, lower)
         if ready is None:
             return None
+        _make_room(kind, ready.floats)
     states = ready.zeros if state is None else states_of(state, ready.shapes)
     if states is None or not known(x, kind.stack):
         kind.ready.append(ready)
         return None
     result = ready.run(pool, x, states, lengths, reset)
-    kind.ready.append(ready)
+    if ready.floats <= MOST_FLOATS:
+        kind.ready.append(ready)
     return result
+
+
+def _make_room(kind: _Kind, floats: int) -> None:
+    """Lets the oldest of the other kinds go until so much more is within MOST_FLOATS."""
+    held = sum(one.floats for other in list(_kinds.values()) for one in other.ready)
+    for key, other in list(_kinds.items()):
+        if held + floats <= MOST_FLOATS:
+            return
+        if other is not kind and _kinds.pop(key, None) is not None:
+            other.end.detach()
+            held -= sum(one.floats for one in other.ready)
 
 
 def _taken(kind: _Kind, count: int) -> _Ready | None:
@@ -206,6 +221,9 @@ class _Ready:
         self._work = Work(phases)
         # The memory of this call's own input and output is not for keeping: every call has its own.
         self._kept = [k for k in self._kept if k is not call.input and k is not last]
+        between = {id(k): k.numel() for k in self._kept if isinstance(k, Tensor)}
+        scratch = [group.scratch.numel() for layer in self._layers for group in layer.groups]
+        self.floats = sum(scratch) + sum(between.values())
 
     def _outside(self, index: int, stack: Stack, indexed: bool) -> list[tuple[int, int]]:
         """The fields whose addresses a call gives, each with the number of its base."""
