@@ -51,16 +51,24 @@ class Module:
         self.declarations: dict[str, str] = {}
 
     def function(
-        self, name: str, arguments: Sequence[tuple[str, str]], result: str = "void", public: bool = False
+        self,
+        name: str,
+        arguments: Sequence[tuple[str, str]],
+        result: str = "void",
+        public: bool = False,
+        inline: bool = False,
     ) -> Function:
-        """A new function of this module."""
-        self.functions[name] = made = Function(self, name, arguments, result, public)
+        """A new function of this module; inline: written out wherever it is called."""
+        attributes = 0 if public else 2 if inline else 1
+        self.functions[name] = made = Function(self, name, arguments, result, attributes)
         return made
 
     def __str__(self) -> str:
         parts = [*self.declarations.values(), *(str(f) for f in self.functions.values())]
         parts.append('attributes #0 = { nounwind "prefer-vector-width"="512" }')
         parts.append('attributes #1 = { nounwind noinline "prefer-vector-width"="512" }')
+        parts.append('attributes #2 = { nounwind alwaysinline "prefer-vector-width"="512" }')
+        parts.append("!0 = !{}")
         return "\n".join(parts) + "\n"
 
 
@@ -68,20 +76,21 @@ class Function:
     """One function under construction: every method appends instructions to the block it is in."""
 
     def __init__(
-        self, module: Module, name: str, arguments: Sequence[tuple[str, str]], result: str, public: bool
+        self, module: Module, name: str, arguments: Sequence[tuple[str, str]], result: str, attributes: int
     ) -> None:
-        self.module, self.name, self.result, self.public = module, name, result, public
+        self.module, self.name, self.result, self._attributes = module, name, result, attributes
         self.arguments = [Value(self, type, f"%{name}") for type, name in arguments]
         self.vector, self.bytes, self.width = module.vector, module.bytes, module.width
         self._allocas: list[str] = []
+        self._readable: dict[str, str] = {}
         self._lines: list[str] = []
         self._count = 0
         self._block = "body"
 
     def __str__(self) -> str:
-        arguments = ", ".join(f"{a.type} {a.name}" for a in self.arguments)
-        linkage, attribute = ("", "#0") if self.public else ("internal ", "#1")
-        head = f"define {linkage}{self.result} @{self.name}({arguments}) {attribute} {{\nentry:"
+        arguments = ", ".join(f"{a.type}{self._readable.get(a.name, '')} {a.name}" for a in self.arguments)
+        linkage = "internal " if self._attributes else ""
+        head = f"define {linkage}{self.result} @{self.name}({arguments}) #{self._attributes} {{\nentry:"
         return "\n".join([head, *self._allocas, "  br label %body", "body:", *self._lines, "}"])
 
     # Instructions
@@ -128,6 +137,14 @@ class Function:
     def load(self, type: str, address: Value, align: int = 4) -> Value:
         """What lies at the address."""
         return self.op(type, f"load {type}, ptr {address.name}, align {align}")
+
+    def load_constant(self, type: str, address: Value, align: int = 4) -> Value:
+        """What lies at the address, where nobody writes while the kernel runs: read once, before loops."""
+        return self.op(type, f"load {type}, ptr {address.name}, align {align}, !invariant.load !0")
+
+    def readable(self, argument: Value, count: int) -> None:
+        """Says that so many bytes at the argument's address may be read at any time."""
+        self._readable[argument.name] = f" dereferenceable({count})"
 
     def store(self, value: Value, address: Value, align: int = 4) -> None:
         """Writes the value at the address."""

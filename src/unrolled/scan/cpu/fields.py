@@ -46,11 +46,12 @@ _ARE_POINTERS |= {"dstate", "dfinal", "dinitial", "dstart"}
 
 
 class Block:
-    """The fields, as a kernel reads them."""
+    """The fields, as a kernel reads them; nobody writes one while a kernel runs."""
 
     def __init__(self, function: Function, base: Value) -> None:
         self._function, self._base = function, base
+        function.readable(base, 8 * len(FIELDS))
 
     def __getitem__(self, name: str) -> Value:
         type = PTR if name.rstrip("0123456789") in _ARE_POINTERS else I64
-        return self._function.load(type, self._function.at(self._base, 8 * FIELDS[name]), 8)
+        return self._function.load_constant(type, self._function.at(self._base, 8 * FIELDS[name]), 8)

@@ -60,7 +60,8 @@ def products(module: Module, name: str, cut: Tiles, sources: list[tuple[str, int
 
 def copies(module: Module) -> None:
     """get(address, lanes): a vector, or what is there of it; put(value, address, lanes)."""
-    f = module.function("get", [(PTR, "address"), (I64, "lanes")], module.vector)
+    # Called, they would have every vector that their caller holds go to the stack and back.
+    f = module.function("get", [(PTR, "address"), (I64, "lanes")], module.vector, inline=True)
     address, lanes = f.arguments
     result = f.variable(f.constant(0.0))
     whole = f.compare("sge", lanes, f.width)
@@ -70,7 +71,7 @@ def copies(module: Module) -> None:
         f.set(result, f.load_some(address, lanes))
     value = f.get(f.vector, result)
     f.do(f"ret {f.vector} {value.name}")
-    f = module.function("put", [(module.vector, "value"), (PTR, "address"), (I64, "lanes")])
+    f = module.function("put", [(module.vector, "value"), (PTR, "address"), (I64, "lanes")], inline=True)
     value, address, lanes = f.arguments
     with f.when(f.compare("sge", lanes, f.width)):
         f.store(value, address)
