@@ -70,9 +70,10 @@ class Backward:
         state: Sequence[Tensor],
         grads: Sequence[Tensor | None],
         pool: Pool,
+        batch_first: bool,
     ) -> list[Tensor | None]:
         """The gradients of (input, states, parameters); grads: of the output and the last states, None
-        for zeros."""
+        for zeros. batch_first: whether input and output are (batch, time, …), or (time, batch, …)."""
         dout = torch.zeros_like(out) if grads[0] is None else grads[0]
         # The output may lie elsewhere by now: hooks of the graph keep it where they like.
         out = out if out.stride(-1) == 1 else out.contiguous()
@@ -80,8 +81,7 @@ class Backward:
         dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, grads[1:], strict=True))]
         dinitials = [room.like(s) for s in state] if self._dinitial else []
         memory = room.take(self._floats)
-        if self._memory.zeros:
-            memory[: self._memory.zeros].zero_()
+        room.zero(memory, self._memory.zeros)
         dxs = [self._like(x) for _ in self._sides] if self._dx else []
         parameters = [p if p.is_contiguous() else p.contiguous() for p in parameters]
         each = len(parameters) // len(self._sides)
@@ -97,7 +97,7 @@ class Backward:
             for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
                 for number, tensor in zip(numbers, given, strict=False):
                     words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
-            self._place(words, direction, dout, out, dxs)
+            self._place(words, direction, dout, out, dxs, batch_first)
             side.begin()
         pool.run(self._work)
         found = [side.parameters(m, memory) for side, m in zip(self._sides, made, strict=True)]
@@ -107,16 +107,23 @@ class Backward:
         return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
 
     def _place(
-        self, words: memoryview, direction: int, dout: Tensor, out: Tensor, dxs: Sequence[Tensor]
+        self,
+        words: memoryview,
+        direction: int,
+        dout: Tensor,
+        out: Tensor,
+        dxs: Sequence[Tensor],
+        batch_first: bool,
     ) -> None:
         """Where a direction's parts of the output and its gradient lie, and the gradient of the input."""
         reverse, skip = direction == 1, direction * self._stack.output_size
         for first, tensor in ((_DOUT, dout), (_OUT, out)):
-            address, words[first + 1], words[first + 2] = place(tensor, reverse)
-            words[first] = address + tensor.element_size() * skip
+            address, row, step = place(tensor, reverse, 0, batch_first)
+            words[first], words[first + 1], words[first + 2] = address + tensor.element_size() * skip, row, step
         words[_LOW] = dout.dtype is torch.bfloat16
         if dxs:
-            words[_RESULT], words[_RESULT + 1], words[_RESULT + 2] = place(dxs[direction], reverse)
+            placed = place(dxs[direction], reverse, 0, batch_first)
+            words[_RESULT], words[_RESULT + 1], words[_RESULT + 2] = placed
 
     def _given(self, k: int, state: Tensor, grad: Tensor | None) -> Tensor:
         """The gradient of a last state as the kernels want it."""

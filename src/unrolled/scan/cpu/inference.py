@@ -117,13 +117,13 @@ def fields_of(tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[
     """The fields that a call's tensors fill in, and their values."""
     x, out, initial, finals, reset = tensors
     names = ["x", "x_row", "x_step"] if x.is_floating_point() else ["indices", "i_row", "i_step"]
-    values = place(x, reverse)
+    values = [*place(x, reverse)]
     given, other = ("out", "low") if out.dtype is torch.float32 else ("low", "out")
     names += [given, f"{given}_row", f"{given}_step", other]
     values += [*place(out, reverse), 0]
     names += ["reset", "reset_row", "reset_step"]
     # A boundary before step t is, walking backwards, one before step t - 1.
-    values += [0, 0, 0] if reset is None else place(reset, reverse, 1)
+    values += (0, 0, 0) if reset is None else place(reset, reverse, 1)
     names.append("final_low")
     values.append(int(finals[0].dtype is torch.bfloat16))
     for k, (state, final) in enumerate(zip(initial, finals, strict=True)):

@@ -271,10 +271,11 @@ def most_groups() -> int:
     return 1 if torch.are_deterministic_algorithms_enabled() else torch.get_num_threads()
 
 
-def place(tensor: Tensor, reverse: bool, offset: int = 0) -> list[int]:
+def place(tensor: Tensor, reverse: bool, offset: int = 0, batch_first: bool = True) -> tuple[int, int, int]:
     """Address of the first step's first row, and the bytes between rows and steps."""
-    row, step = tensor.stride()[:2]
-    size = tensor.element_size()
+    row, step = tensor.stride()[:2] if batch_first else tensor.stride()[1::-1]
+    size, address = tensor.element_size(), tensor.data_ptr()
     if not reverse:
-        return [tensor.data_ptr(), row * size, step * size]
-    return [tensor.data_ptr() + (tensor.shape[1] - 1 + offset) * step * size, row * size, -step * size]
+        return address, row * size, step * size
+    last = tensor.shape[1 if batch_first else 0] - 1 + offset
+    return address + last * step * size, row * size, -step * size

@@ -22,7 +22,7 @@ from .layer import cost, most_groups
 from .machine import machine
 from .pool import workers
 from .program import Kernel, forward_kernel
-from .training import Layered, Scan
+from .training import Scan, apply
 from .trial import Trial
 
 
@@ -89,7 +89,7 @@ def again(
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)
         scan = Scan(whole, course, batch_first, None, reset, lower)
-        output, *last = Layered.apply(scan, pool, count, x, *states, *parameters)
+        output, *last = apply(scan, pool, count, x, *states, *parameters)
     if lower is None or output.dtype is lower:
         return output, tuple(last)
     return output.to(lower), tuple([s.to(lower) for s in last])

@@ -101,19 +101,14 @@ class Scan:
         _, _, _, dx, *wanted = ctx.needs_input_grad
         stack, course = self.course.stack, self.course
         dinitial = any(wanted[: stack.cell.states])
-        x, dout = self._x, grads[0]
-        if not self.batch_first:
-            x, out = x.transpose(0, 1), out.transpose(0, 1)
-            dout = None if dout is None else dout.transpose(0, 1)
-        with workers(2 * course.cost, len(x) * stack.hidden_size, course.trial) as (pool, count):
+        rows = out.shape[0 if self.batch_first else 1]
+        with workers(2 * course.cost, rows * stack.hidden_size, course.trial) as (pool, count):
             key = dx, dinitial, count
             if key not in course.backward:
                 made = Backward(stack, course.layer, course.indexed, dx, dinitial, count, course.moving)
                 course.backward[key] = made
-            found = course.backward[key].run(parameters, x, out, self._state, (dout, *grads[1:]), pool)
-        if not self.batch_first and found[0] is not None:
-            found[0] = found[0].transpose(0, 1)
-        return found
+            tensors = parameters, self._x, out, self._state, grads
+            return course.backward[key].run(*tensors, pool, self.batch_first)
 
     def again(
         self,
@@ -155,7 +150,7 @@ def layer(call: Call) -> tuple[Tensor, ...]:
         key += most_groups(), call.lower is torch.bfloat16
         course = take(key) or Course(call, kernel, count)
         scan = Scan(key, course, True, call.lengths, call.reset, call.lower)
-        return Layered.apply(scan, pool, count, x, *call.state, *call.parameters)
+        return apply(scan, pool, count, x, *call.state, *call.parameters)
 
 
 class Layered(torch.autograd.Function):
@@ -182,3 +177,8 @@ class Layered(torch.autograd.Function):
         if torch.is_grad_enabled():
             return None, None, None, *scan.again(x, rest[:states], rest[states:], grads)
         return None, None, None, *scan.backward(ctx, out, rest[states:], grads)
+
+
+# torch's own in C++: its Python wrapper asks first whether transforms are at work, which engines.refuses
+# and `alike.plain` have done.
+apply = super(torch.autograd.Function, Layered).apply  # pyright: ignore[reportAttributeAccessIssue]
