@@ -12,12 +12,16 @@ import numpy as np
 import torch
 
 from ..errors import Error
-from .peak import MultiplyAdds
+from .peak import MultiplyAdds, Reads
 from .peers import peers
 from .work import LAYERS, Shape
 
 BLOCK = 5e-3
 """Seconds that one timing lasts at least, by repeating a short call."""
+
+WARM = 20e-3
+"""Seconds for which a call is repeated before it is timed: threads that slept are put on cores of their own
+only some milliseconds after they woke."""
 
 SETTLE = 8e-3
 """Seconds between two looks at whether threads of the call before still spin."""
@@ -25,7 +29,7 @@ SETTLE = 8e-3
 
 @dataclass(frozen=True)
 class Row:
-    """One layer at one shape: each peer's median seconds, and the machine's peak in the same turns."""
+    """One layer at one shape: each peer's median seconds, and what limits them, in the same turns."""
 
     layer: str
     shape: Shape
@@ -33,6 +37,10 @@ class Row:
     seconds: dict[str, float]
     peak: float
     """Floating-point operations a second."""
+    call: float = 0.0
+    """Seconds of a call that computes nothing."""
+    reads: float = 0.0
+    """Seconds that reading the recurrent weights takes, once for every step."""
 
     def ratio(self, peer: str) -> float:
         """How many times our time the peer takes."""
@@ -44,14 +52,21 @@ class Row:
         return min(self.ratio(name) for name in self.seconds if name != "unrolled")
 
     @property
-    def least(self) -> float:
+    def products(self) -> float:
         """Seconds that the matrix products take at the peak."""
         return self.shape.operations(LAYERS[self.layer], self.backward) / self.peak
 
     @property
     def fraction(self) -> float:
         """Of the peak, that the matrix products alone make."""
-        return self.least / self.seconds["unrolled"]
+        return self.products / self.seconds["unrolled"]
+
+    @property
+    def least(self) -> float:
+        """Seconds of a call, of the products at the peak, and of reading the recurrent weights in every
+        step where that takes longer than multiplying by them."""
+        stepwise = self.shape.recurrent(LAYERS[self.layer], self.backward) / self.peak
+        return self.call + self.products - stepwise + max(stepwise, self.reads)
 
     def limit(self, peer: str | None = None) -> float:
         """The ratio to the peer, or to the fastest, if we took no more than `least`."""
@@ -61,15 +76,19 @@ class Row:
 
 def measure(layer: str, shape: Shape, backward: bool, rounds: int) -> Row:
     """The medians over `rounds` turns; raises Error if the peers disagree on the numbers."""
-    found, truth = peers(layer, shape, backward)
+    found, bare, truth = peers(layer, shape, backward)
     wanted = truth.gradients() if backward else [truth.output()]
     for peer in found:
         agree(peer.name, f"{layer} {shape}", peer.gradients() if backward else [peer.output()], wanted)
-    limit = MultiplyAdds(torch.get_num_threads())
-    calls = [peer.backward if backward else peer.forward for peer in found]
-    *seconds, together = medians([*calls, limit], rounds)
+    threads, cell = torch.get_num_threads(), LAYERS[layer]
+    limit, reads = MultiplyAdds(threads), Reads(shape.weights(cell), threads)
+    calls = [peer.backward if backward else peer.forward for peer in (*found, bare)]
+    *seconds, call, together, read = medians([*calls, limit, reads], rounds)
     named = dict(zip([peer.name for peer in found], seconds, strict=True))
-    return Row(layer, shape, backward, named, limit.operations / together)
+    times = shape.time * (2 if backward else 1)
+    return Row(
+        layer, shape, backward, named, limit.operations / together, call, read / reads.rounds * times
+    )
 
 
 def agree(who: str, what: str, got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> None:
@@ -96,7 +115,7 @@ def medians(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
     for _ in range(rounds):
         for call, repeat, taken in zip(calls, repeats, seconds, strict=True):
             _settle()
-            _time(call, repeat // 2 + 1)
+            _warm(call)
             taken.append(_time(call, repeat))
     return [statistics.median(taken) for taken in seconds]
 
@@ -108,6 +127,12 @@ def _settle() -> None:
         time.sleep(SETTLE)
         if time.process_time() - before < SETTLE / 4:
             return
+
+
+def _warm(call: Callable[[], Any]) -> None:
+    end = time.perf_counter() + WARM
+    while time.perf_counter() < end:
+        call()
 
 
 def _repeats(call: Callable[[], Any]) -> int:

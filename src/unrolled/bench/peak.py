@@ -14,6 +14,12 @@ from ..scan.cpu.machine import Library, assemble, machine
 STEPS = 1_000_000
 """Rounds of multiply-adds in a call: long enough that starting its threads does not count."""
 
+READ = 64 << 20
+"""Bytes that a call of `Reads` reads about on every core."""
+
+_LINE = 256
+"""Bytes that one turn of its loop reads."""
+
 COPIED = 64 << 20
 """Bytes that a copy reads, and writes: far beyond the caches."""
 
@@ -31,6 +37,24 @@ class MultiplyAdds:
     def __call__(self) -> None:
         """Returns when every core is done."""
         list(self._pool.map(self._kernel, [STEPS] * self._threads))
+
+
+class Reads:
+    """A call reads so many bytes again and again, each core its own part of them, and nothing else.
+
+    So they come from the caches that they fit, as weights do that every step of a scan needs.
+    """
+
+    def __init__(self, size: int, threads: int) -> None:
+        own = size // threads // _LINE * _LINE
+        self._pool, self._kernel = ThreadPoolExecutor(threads), _reading()
+        self._parts = [torch.zeros(max(1, own // 4)) for _ in range(threads)]
+        self._own, self.rounds = own, max(1, READ // max(own, 1))
+        """How often a call reads them."""
+
+    def __call__(self) -> None:
+        """Returns when every core is done."""
+        list(self._pool.map(lambda t: self._kernel(t.data_ptr(), self._own, self.rounds), self._parts))
 
 
 class Copy:
@@ -63,6 +87,46 @@ def _kernel() -> tuple[Callable[[int], float], int]:
     _kept.append(library)
     return function, chains
 
+
+@cache
+def _reading() -> Callable[[int, int, int], None]:
+    """A function (address, bytes, rounds) that loads so many bytes, `rounds` times over."""
+    each = 4 * machine().width
+    vector = f"<{machine().width} x float>"
+    loads = "\n".join(
+        f"  %p{i} = getelementptr i8, ptr %at, i64 {each * i}\n"
+        f"  %v{i} = load volatile {vector}, ptr %p{i}, align 4"
+        for i in range(_LINE // each)
+    )
+    library = Library(assemble(_READING.replace("LOADS", loads).replace("LINE", str(_LINE))), ("reads",))
+    _kept.append(library)
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(library["reads"])
+
+
+_READING = """
+define void @reads(ptr %from, i64 %bytes, i64 %rounds) {
+entry:
+  br label %again
+again:
+  %r = phi i64 [0, %entry], [%r1, %ends]
+  %more = icmp slt i64 %r, %rounds
+  br i1 %more, label %lines, label %done
+lines:
+  %i = phi i64 [0, %again], [%i1, %line]
+  %left = icmp slt i64 %i, %bytes
+  br i1 %left, label %line, label %ends
+line:
+  %at = getelementptr i8, ptr %from, i64 %i
+LOADS
+  %i1 = add i64 %i, LINE
+  br label %lines
+ends:
+  %r1 = add i64 %r, 1
+  br label %again
+done:
+  ret void
+}
+"""
 
 _kept: list[Library] = []  # a library owns the memory of its code
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .. import layers
+from .bare import Bare
 from .work import Shape
 
 
@@ -176,8 +177,9 @@ def _onnx_node(layer: str, weights: list[np.ndarray]) -> bytes:
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def peers(layer: str, shape: Shape, backward: bool, seed: int = 0) -> tuple[list[Any], Any]:
-    """Every peer that is installed, ours first, and torch.nn in float64 to compare them with."""
+def peers(layer: str, shape: Shape, backward: bool, seed: int = 0) -> tuple[list[Any], Any, Any]:
+    """Every peer that is installed, ours first; a call that computes nothing; and torch.nn in float64 to
+    compare them with."""
     torch.manual_seed(seed)
     class_name = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}[layer]
     theirs = getattr(torch.nn, class_name)(shape.input_size, shape.hidden_size)
@@ -193,4 +195,5 @@ def peers(layer: str, shape: Shape, backward: bool, seed: int = 0) -> tuple[list
         found.append(_OnnxRuntime(layer, weights, x))
     if importlib.util.find_spec("jax"):
         found.append(_Jax(layer, weights, x, weighting))
-    return found, _Torch("float64", truth, x.astype(np.float64), weighting.astype(np.float64))
+    bare = _Torch("bare", Bare(theirs, shape), x, weighting)
+    return found, bare, _Torch("float64", truth, x.astype(np.float64), weighting.astype(np.float64))

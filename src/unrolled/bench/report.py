@@ -92,6 +92,9 @@ def data(result: Result) -> dict[str, Any]:
             "backward": row.backward,
             "seconds": row.seconds,
             "peak": row.peak,
+            "call": row.call,
+            "reads": row.reads,
+            "least": row.least,
             "fraction_of_peak": row.fraction,
         }
         for row in result.rows
@@ -123,7 +126,8 @@ def read(place: Path) -> Result:
 
 def _row_of(row: dict[str, Any]) -> Row:
     shape = Shape(row["batch"], row["time"], row["input_size"], row["hidden_size"])
-    return Row(row["layer"], shape, row["backward"], row["seconds"], row["peak"])
+    limits = [row[name] for name in ("peak", "call", "reads")]
+    return Row(row["layer"], shape, row["backward"], row["seconds"], *limits)
 
 
 def join(results: Sequence[Result]) -> Result:

@@ -40,6 +40,17 @@ class Shape:
         return products * (3 if backward else 1)
 
 
+    def recurrent(self, cell: str, backward: bool) -> int:
+        """Those of `operations` that one step after another needs: of the states with the recurrent
+        weights, and backward of the gates' gradients with them."""
+        weights = CELLS[cell].gates * self.hidden_size * self.hidden_size
+        return 2 * self.batch * self.time * weights * (2 if backward else 1)
+
+    def weights(self, cell: str) -> int:
+        """Bytes of the recurrent weights, which every step needs."""
+        return 4 * CELLS[cell].gates * self.hidden_size * self.hidden_size
+
+
 def random_shapes(count: int, seed: int) -> list[Shape]:
     """Shapes that nobody chose: sizes whose logarithms are uniform, of at most 4e9 multiply-adds a gate."""
     draw, found = random.Random(seed), []

@@ -166,8 +166,8 @@ def get_gradient(f: Function, b: Block, row: Value, step: Value, panel: Value) -
     return f.get(f.vector, found)
 
 
-def slot(f: Function, b: Block, name: str, k: int, panel: Value, step: Value, row: Value) -> Value:
-    """Where state k (of panels [panel][slot][row][W]) lies before the step."""
+def slot(f: Function, b: Block, name: str, k: int | None, panel: Value, step: Value, row: Value) -> Value:
+    """Where state k, or `raw`, (of panels [panel][slot][row][W]) lies before the step."""
     rows = b["rows"]
     index = panel * b["s_lines"] + (step & b["mask"]) * rows + row
-    return f.at(b[f"{name}{k}"], index * f.bytes)
+    return f.at(b[name if k is None else f"{name}{k}"], index * f.bytes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .emit import I64, PTR, Function, Module, Value
-from .evaluate import Evaluator
+from .evaluate import Evaluator, ordered
 from .fields import Block
 from .products import for_widths
 from .shape import STEP, Shape, put_output, slot
@@ -70,57 +72,85 @@ POINT += [(I64, "row"), (I64, "rows"), (I64, "step"), (I64, "local")]
 def point(module: Module, shape: Shape) -> None:
     """point(…): the cell's equations for some panels and rows of a step; the next states stored."""
     f = module.function("point", POINT)
-    block, sums, p0, count, first, rows, step, local = f.arguments
-    b = Block(f, block)
-    xwide, wide = shape.x_columns * f.bytes, shape.r_columns * f.bytes
-    all_rows = b["rows"]
-    length = b["x_lines"]
-    rowmap = b["rowmap"]
-    here, there = step & b["mask"], (step + 1) & b["mask"]
-    with f.loop(0, count) as j:
-        panel = p0 + j
-        vectors = f.at(b["vectors"], panel * (shape.vectors * f.bytes))
-        states = [f.at(b[f"state{k}"], panel * b["s_lines"] * f.bytes) for k in range(shape.states)]
-        sums_panel = f.at(sums, j * rows * wide)
-        xp = f.at(b["xp"], (panel * length + local * all_rows) * xwide)
-        with f.loop(0, rows) as i:
-            row = first + i
-            gates_r, gates_x = f.at(sums_panel, i * wide), f.at(xp, row * xwide)
+    rows, total = f.arguments[5], f.arguments[3] * f.arguments[5]
+    b = Block(f, f.arguments[0])
+    j, i = f.variable(f.int(0)), f.variable(f.int(0))
 
-            def leaf(
-                node: Node,
-                gates_r: Value = gates_r,
-                gates_x: Value = gates_x,
-                vectors: Value = vectors,
-                states: list[Value] = states,
-                row: Value = row,
-            ) -> Value:
-                index = node.args[0]
-                if node.op in ("r", "s"):
-                    place = f.at(gates_r, shape.graph.r_gates.index(index) * f.bytes)
-                elif node.op == "x":
-                    place = f.at(gates_x, shape.graph.x_gates.index(index) * f.bytes)
-                elif node.op == "vector":
-                    place = f.at(vectors, index * f.bytes)
-                else:
-                    place = f.at(states[index], (here * all_rows + row) * f.bytes)
-                return f.load(f.vector, place, f.bytes)
+    def take() -> tuple[Value, Value]:
+        """A panel and a row, and on to the next."""
+        now = f.get(I64, j), f.get(I64, i)
+        last = f.compare("eq", now[1] + 1, rows)
+        f.set(j, f.choose(last, now[0] + 1, now[0]))
+        f.set(i, f.choose(last, f.int(0), now[1] + 1))
+        return now
 
-            value = Evaluator(f, leaf)
-            results = [value(s) for s in shape.graph.states]
-            kept = [value(s) for s in shape.plan.saved] if shape.plan else []
-            for k, result in enumerate(results):
-                if k or not shape.projected:
-                    f.store(result, f.at(states[k], (there * all_rows + row) * f.bytes), f.bytes)
-            if shape.projected:
-                index = panel * b["s_lines"] + here * all_rows + row
-                f.store(results[0], f.at(b["raw"], index * f.bytes), f.bytes)
-            else:
-                put_output(f, b, results[0], f.load(I64, f.at(rowmap, row * 8), 8), step, panel)
-            base = f.at(b["saved"], ((panel * b["steps"] + step) * all_rows + row) * (len(kept) * f.bytes))
-            for index, result in enumerate(kept):
-                f.store(result, f.at(base, index * f.bytes), f.bytes)
+    # Two at a time: one alone waits for its own results, since its functions are long chains.
+    with f.loop(0, total // 2):
+        _equations(f, b, shape, [take(), take()])
+    with f.when(f.compare("ne", total & 1, 0)):
+        _equations(f, b, shape, [take()])
     f.finish()
+
+
+def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value, Value]]) -> None:
+    """What `point` does at some places, (panel, row) counted from its first."""
+    vectors = [_Vector(f, b, shape, *place) for place in places]
+    values = [Evaluator(f, vector.leaf) for vector in vectors]
+    kept = shape.plan.saved if shape.plan else ()
+    for node in ordered([*shape.graph.states, *kept]):
+        for value in values:
+            value.compute(node)
+    results = [[value(s) for s in shape.graph.states] for value in values]
+    # All stored before any is put out: at the first branch the compiler would put off what is left.
+    for vector, value, states in zip(vectors, values, results, strict=True):
+        vector.store(states, [value(s) for s in kept])
+    for vector, states in zip(vectors, results, strict=True):
+        vector.put_out(states[0])
+
+
+class _Vector:
+    """Where one row's units of a panel lie in a step."""
+
+    def __init__(self, f: Function, b: Block, shape: Shape, j: Value, i: Value) -> None:
+        _, sums, p0, _, first, rows, self._step, local = f.arguments
+        self._f, self._b, self._shape = f, b, shape
+        xwide, wide = shape.x_columns * f.bytes, shape.r_columns * f.bytes
+        self._panel, self._row = p0 + j, first + i
+        self._r = f.at(sums, (j * rows + i) * wide)
+        self._x = f.at(b["xp"], (self._panel * b["x_lines"] + local * b["rows"] + self._row) * xwide)
+        self._vectors = f.at(b["vectors"], self._panel * (shape.vectors * f.bytes))
+
+    def leaf(self, node: Node) -> Value:
+        """What an equation begins with."""
+        f, index, graph = self._f, node.args[0], self._shape.graph
+        if node.op in ("r", "s"):
+            place = f.at(self._r, graph.r_gates.index(index) * f.bytes)
+        elif node.op == "x":
+            place = f.at(self._x, graph.x_gates.index(index) * f.bytes)
+        elif node.op == "vector":
+            place = f.at(self._vectors, index * f.bytes)
+        else:
+            place = slot(f, self._b, "state", index, self._panel, self._step, self._row)
+        return f.load(f.vector, place, f.bytes)
+
+    def store(self, states: Sequence[Value], kept: Sequence[Value]) -> None:
+        """The next states, and what the backward wants."""
+        f, b, panel, row, step = self._f, self._b, self._panel, self._row, self._step
+        for k, state in enumerate(states):
+            if k or not self._shape.projected:
+                f.store(state, slot(f, b, "state", k, panel, step + 1, row), f.bytes)
+        if self._shape.projected:
+            f.store(states[0], slot(f, b, "raw", None, panel, step, row), f.bytes)
+        if kept:
+            place = ((panel * b["steps"] + step) * b["rows"] + row) * (len(kept) * f.bytes)
+            for index, value in enumerate(kept):
+                f.store(value, f.at(b["saved"], place + index * f.bytes), f.bytes)
+
+    def put_out(self, value: Value) -> None:
+        """The output, unless it is yet to be projected."""
+        if not self._shape.projected:
+            row = self._f.load(I64, self._f.at(self._b["rowmap"], self._row * 8), 8)
+            put_output(self._f, self._b, value, row, self._step, self._panel)
 
 
 def projected_rows(module: Module, shape: Shape) -> None:
