@@ -1,6 +1,7 @@
 """The benchmark refuses wrong numbers, and its report says what was measured."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ TINY = Shape(2, 3, 4, 5)
 @pytest.fixture
 def few_adds(monkeypatch):
     monkeypatch.setattr(peak, "STEPS", 100)
+    monkeypatch.setattr(peak, "READ", 1 << 10)
+    monkeypatch.setattr(measure, "WARM", 0)
 
 
 def a_result(rows=(), figures=(), **changed):
@@ -46,14 +49,15 @@ def test_all_peers_agree(layer, backward):
     row = measure.measure(layer, TINY, backward, rounds=1)
     assert row.seconds.keys() >= {"unrolled", "torch.nn"}
     assert all(seconds > 0 for seconds in row.seconds.values())
+    assert 0 < row.call < row.least
 
 
 def test_no_speed_is_reported_for_wrong_numbers(monkeypatch):
     def sabotaged(*arguments):
-        found, truth = peers(*arguments)
+        found, *others = peers(*arguments)
         right = found[1].output()
         monkeypatch.setattr(found[1], "output", lambda: right + 1e-2)
-        return found, truth
+        return found, *others
 
     monkeypatch.setattr(measure, "peers", sabotaged)
     with pytest.raises(Error, match=r"torch\.nn disagrees on gru 2, 3, 4→5: its output is off by"):
@@ -73,6 +77,19 @@ def test_operations_are_those_of_the_products():
     shape = Shape(2, 7, 3, 5)
     assert shape.operations("gru", False) == 2 * (2 * 7) * (3 * 5) * (3 + 5)
     assert shape.operations("gru", True) == 3 * shape.operations("gru", False)
+    assert shape.recurrent("gru", False) == 2 * (2 * 7) * (3 * 5) * 5
+    assert shape.recurrent("gru", True) == 2 * shape.recurrent("gru", False)
+    assert shape.weights("gru") == 4 * 3 * 5 * 5
+
+
+def test_what_a_layer_takes_at_least():
+    recurrent, whole = (f("gru", False) / 1e9 for f in (TINY.recurrent, TINY.operations))
+    row = replace(a_row(), call=3e-6, reads=recurrent / 2)
+    assert row.least == pytest.approx(3e-6 + whole)
+    row = replace(row, reads=5 * recurrent)
+    assert row.least == pytest.approx(3e-6 + whole + 4 * recurrent)
+    assert row.limit("torch.nn") == pytest.approx(4e-6 / row.least)
+    assert row.fraction == pytest.approx(whole / 1e-6)
 
 
 def test_random_shapes_are_the_same_for_a_seed():
@@ -168,6 +185,15 @@ def test_peak_and_copy_count_what_they_do(monkeypatch):
     assert copy._target.nbytes == 1 << 12
 
 
+def test_reading_reads_what_a_core_has_of_it(monkeypatch):
+    monkeypatch.setattr(peak, "READ", 1 << 20)
+    reads = peak.Reads((1 << 16) + 100, 2)
+    assert reads.rounds == 32
+    seconds, *_ = measure.medians([reads], 1)
+    assert 1e8 < 2 * peak.READ / seconds < 1e13
+    peak.Reads(16, 2)()  # less than one turn of the loop is none
+
+
 def test_what_others_use_is_not_what_we_use():
     elsewhere = host.Elsewhere()
     assert sum(i * i for i in range(300_000)) > 0
@@ -181,6 +207,7 @@ def test_every_feature_is_measured(backward, monkeypatch):
     for name in STEPS:
         monkeypatch.setitem(STEPS, name, 3)
     monkeypatch.setattr(peak, "COPIED", 1 << 12)
+    monkeypatch.setattr(measure, "WARM", 0)
     found = [f for feature in FEATURES.values() for f in feature(backward, 1)]
     assert all(f.got > 0 and f.backward is backward for f in found)
     assert len({f.what for f in found}) == len(found)

@@ -17,7 +17,8 @@ class Figure:
     at_most: bool = False
     """Whether less is better."""
     limit: float | None = None
-    """What `got` would be if the matrix products ran at the machine's peak and nothing else took time."""
+    """What `got` would be if matrix products at the machine's peak, a call that computes nothing, and what
+    reading the weights once a step takes longer than multiplying by them, were all that took time."""
 
     @property
     def met(self) -> bool:

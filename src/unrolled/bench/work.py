@@ -39,7 +39,6 @@ class Shape:
         products = 2 * self.batch * self.time * rows * (self.input_size + self.hidden_size)
         return products * (3 if backward else 1)
 
-
     def recurrent(self, cell: str, backward: bool) -> int:
         """Those of `operations` that one step after another needs: of the states with the recurrent
         weights, and backward of the gates' gradients with them."""

@@ -6,11 +6,25 @@ with the columns in the order r_only, merged, x_only; the products with the inpu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
 from .products import for_tiles, for_widths
-from .shape import BARRIER, STEP, Shape, copies, copies_low, get, get_gradient, products, put, slot
+from .shape import (
+    BARRIER,
+    STEP,
+    Shape,
+    by_two,
+    copies,
+    copies_low,
+    get,
+    get_gradient,
+    products,
+    put,
+    slot,
+)
 from .sync import barrier, share
 from .trace import Node
 
@@ -49,68 +63,88 @@ def _point(module: Module, shape: Shape) -> None:
     """point(block, rank, step, count): the gradients of a step's gates and of the states before it."""
     arguments = [(PTR, "block"), (I64, "rank"), (I64, "step"), (I64, "count")]
     f = module.function("point", arguments)
-    block, rank, step, count = f.arguments
+    block, rank, _, count = f.arguments
     b = Block(f, block)
     p0, p1 = share(f, b, rank, "panels")
-    rows, hidden, rowmap, g_lines = b["rows"], b["hidden"], b["rowmap"], b["g_lines"]
-    out = f.at(b["out"], step * b["out_step"])
-    saved = shape.plan.saved if shape.plan else ()
-    with f.loop(p0, p1) as panel:
-        vectors = f.at(b["vectors"], panel * (shape.vectors * f.bytes))
-        dvectors = f.at(b["dvectors"], panel * (shape.vectors * f.bytes))
-        lanes = hidden - panel * f.width
-        with f.loop(0, count) as row:
-            actual = f.load(I64, f.at(rowmap, row * 8), 8)
-
-            def leaf(
-                node: Node,
-                panel: Value = panel,
-                row: Value = row,
-                actual: Value = actual,
-                lanes: Value = lanes,
-                vectors: Value = vectors,
-            ) -> Value:
-                index = node.args[0]
-                if node.op == "vector":
-                    return f.load(f.vector, f.at(vectors, index * f.bytes), f.bytes)
-                if node.op == "state":
-                    return f.load(f.vector, slot(f, b, "state", index, panel, step, row), f.bytes)
-                if index == 0 and shape.projected:
-                    place = f.at(b["dh"], (panel * rows + row) * f.bytes)
-                    return f.load(f.vector, place, f.bytes)
-                carried = f.load(f.vector, _dstate(f, b, index, panel, row), f.bytes)
-                if index:
-                    return carried
-                given = get_gradient(f, b, actual, step, panel)
-                return f.op(f.vector, f"fadd {f.vector} {carried.name}, {given.name}")
-
-            value = Evaluator(f, leaf)
-            index = (panel * b["steps"] + step) * rows + row
-            for position, node in enumerate(saved):
-                place = f.at(b["saved"], index * (len(saved) * f.bytes) + position * f.bytes)
-                value.put(node, f.load(f.vector, place, f.bytes))
-            if not shape.projected:
-                place = f.at(out, actual * b["out_row"] + panel * f.bytes)
-                value.lazy(shape.graph.states[0], lambda place=place, lanes=lanes: get(f, place, lanes))
-            grads = shape.graph.grads
-            results = [value(grads.get(leaf, 0.0)) for leaf in columns(shape)]
-            before = [value(grads.get(Node("state", (k,)), 0.0)) for k in range(shape.states)]
-            changes = [value(grads.get(Node("vector", (j,)), 0.0)) for j in range(shape.vectors)]
-            n = step * rows + row
-            for column, result in enumerate(results):
-                place = f.at(b["dg"], ((panel + b["panels"] * column) * g_lines + n) * f.bytes)
-                f.store(result, place, f.bytes)
-            for k, result in enumerate(before):
-                if k or not shape.projected:
-                    f.store(result, _dstate(f, b, k, panel, row), f.bytes)
-            for j, change in enumerate(changes):
-                place = f.at(dvectors, j * f.bytes)
-                total = f.op(
-                    f.vector,
-                    f"fadd {f.vector} {f.load(f.vector, place, f.bytes).name}, {change.name}",
-                )
-                f.store(total, place, f.bytes)
+    by_two(f, p1 - p0, count, lambda places: _equations(f, b, shape, [(p0 + j, i) for j, i in places]))
     f.finish()
+
+
+def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value, Value]]) -> None:
+    """What `point` does at some places, (panel, row)."""
+    graph, saved = shape.graph, shape.plan.saved if shape.plan else ()
+    vectors = [_Vector(f, b, shape, *place) for place in places]
+
+    def joined(read: Callable[[_Vector], Value]) -> Value:
+        with f.wide(1):
+            return f.join([read(vector) for vector in vectors])
+
+    value = Evaluator(f, lambda node: joined(lambda v: v.leaf(node)))
+    for position, node in enumerate(saved):
+        value.put(node, joined(lambda v, position=position: v.saved(position, len(saved))))
+    if not shape.projected:
+        value.lazy(graph.states[0], lambda: joined(_Vector.out))
+    leaves = [columns(shape), *([Node(op, (k,)) for k in range(n)] for op, n in _counts(shape))]
+    with f.wide(len(vectors)):
+        found = [[value(graph.grads.get(leaf, 0.0)) for leaf in some] for some in leaves]
+    for index, vector in enumerate(vectors):
+        vector.store(*[[f.part(wide, index) for wide in some] for some in found])
+
+
+def _counts(shape: Shape) -> tuple[tuple[str, int], ...]:
+    return ("state", shape.states), ("vector", shape.vectors)
+
+
+class _Vector:
+    """Where one row's units of a panel lie in a step."""
+
+    def __init__(self, f: Function, b: Block, shape: Shape, panel: Value, row: Value) -> None:
+        self._f, self._b, self._shape, self._panel, self._row = f, b, shape, panel, row
+        self._step = f.arguments[2]
+        self._actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+
+    def leaf(self, node: Node) -> Value:
+        """What an equation begins with."""
+        f, b, index = self._f, self._b, node.args[0]
+        if node.op == "vector":
+            place = f.at(b["vectors"], (self._panel * self._shape.vectors + index) * f.bytes)
+        elif node.op == "state":
+            place = slot(f, b, "state", index, self._panel, self._step, self._row)
+        elif index == 0 and self._shape.projected:
+            place = f.at(b["dh"], (self._panel * b["rows"] + self._row) * f.bytes)
+        else:
+            place = _dstate(f, b, index, self._panel, self._row)
+        found = f.load(f.vector, place, f.bytes)
+        if node.op != "grad" or index or self._shape.projected:
+            return found
+        given = get_gradient(f, b, self._actual, self._step, self._panel)
+        return f.op(found.type, f"fadd {found.type} {found.name}, {given.name}")
+
+    def saved(self, position: int, count: int) -> Value:
+        """One of the values that the forward pass kept."""
+        f, b = self._f, self._b
+        index = (self._panel * b["steps"] + self._step) * b["rows"] + self._row
+        return f.load(f.vector, f.at(b["saved"], (index * count + position) * f.bytes), f.bytes)
+
+    def out(self) -> Value:
+        """The output."""
+        f, b = self._f, self._b
+        place = self._step * b["out_step"] + self._actual * b["out_row"] + self._panel * f.bytes
+        return get(f, f.at(b["out"], place), b["hidden"] - self._panel * f.width)
+
+    def store(self, gates: Sequence[Value], states: Sequence[Value], vectors: Sequence[Value]) -> None:
+        """The gradients of the gates, of the states before, and, added up, of the vectors."""
+        f, b, n = self._f, self._b, self._step * self._b["rows"] + self._row
+        for column, value in enumerate(gates):
+            place = ((self._panel + b["panels"] * column) * b["g_lines"] + n) * f.bytes
+            f.store(value, f.at(b["dg"], place), f.bytes)
+        for k, value in enumerate(states):
+            if k or not self._shape.projected:
+                f.store(value, _dstate(f, b, k, self._panel, self._row), f.bytes)
+        for j, value in enumerate(vectors):
+            place = f.at(b["dvectors"], (self._panel * self._shape.vectors + j) * f.bytes)
+            total = f.load(f.vector, place, f.bytes)
+            f.store(f.op(f.vector, f"fadd {f.vector} {total.name}, {value.name}"), place, f.bytes)
 
 
 def _rows(module: Module, shape: Shape, name: str) -> None:

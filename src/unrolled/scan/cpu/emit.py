@@ -218,6 +218,35 @@ class Function:
         name = f"llvm.masked.store.v{self.width}{short}.p0"
         self.call("void", name, [value, address, self.int(align, I32), self.lanes(count)])
 
+    @contextmanager
+    def wide(self, times: int) -> Iterator[None]:
+        """Within the block, vectors are so many times as long: of as many side by side, whose instructions
+        the compiler puts beside each other."""
+        before = self.width, self.vector
+        self.width, self.vector = times * self.module.width, f"<{times * self.module.width} x float>"
+        yield
+        self.width, self.vector = before
+
+    def join(self, vectors: Sequence[Value]) -> Value:
+        """Vectors one after another in a wide one, as many as a power of two."""
+        if len(vectors) == 1:
+            return vectors[0]
+        half = len(vectors) // 2
+        a, b = self.join(vectors[:half]), self.join(vectors[half:])
+        return self._shuffle(a, b, range(len(vectors) * self.module.width))
+
+    def part(self, wide: Value, index: int) -> Value:
+        """The vector number `index` of a wide one."""
+        if wide.type == self.module.vector:
+            return wide
+        width = self.module.width
+        return self._shuffle(wide, wide, range(index * width, (index + 1) * width))
+
+    def _shuffle(self, a: Value, b: Value, lanes: range) -> Value:
+        mask = f"<{len(lanes)} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
+        type = f"<{len(lanes)} x float>"
+        return self.op(type, f"shufflevector {a.type} {a.name}, {b.type} {b.name}, {mask}")
+
     # Variables and control
 
     def variable(self, initial: Value) -> Value:

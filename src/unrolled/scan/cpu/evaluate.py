@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from .emit import Function, Value
@@ -30,10 +30,9 @@ class Evaluator:
 
     def __call__(self, node: Node | float) -> Value:
         """The node's value as a vector."""
-        return vector(self._maths, self.compute(node))
+        return vector(self._maths, self._value(node))
 
-    def compute(self, node: Any) -> Any:
-        """The node's value, which may be a mask."""
+    def _value(self, node: Any) -> Any:
         if not isinstance(node, Node):
             return node
         if node not in self._done:
@@ -42,22 +41,7 @@ class Evaluator:
             elif node.leaf:
                 self._done[node] = self._leaf(node)
             else:
-                arguments = [self.compute(a) for a in node.args]
-                named = {k: self.compute(v) for k, v in node.named}
+                arguments = [self._value(a) for a in node.args]
+                named = {k: self._value(v) for k, v in node.named}
                 self._done[node] = RULES[node.op](self._maths, *arguments, **named)
         return self._done[node]
-
-
-def ordered(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes and all that they need, each after what it needs."""
-    found: dict[Node, None] = {}
-
-    def visit(node: Node) -> None:
-        if node not in found:
-            for other in node.nodes():
-                visit(other)
-            found[node] = None
-
-    for node in nodes:
-        visit(node)
-    return [*found]

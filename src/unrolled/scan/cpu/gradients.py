@@ -119,7 +119,8 @@ class Backward:
         reverse, skip = direction == 1, direction * self._stack.output_size
         for first, tensor in ((_DOUT, dout), (_OUT, out)):
             address, row, step = place(tensor, reverse, 0, batch_first)
-            words[first], words[first + 1], words[first + 2] = address + tensor.element_size() * skip, row, step
+            words[first] = address + tensor.element_size() * skip
+            words[first + 1], words[first + 2] = row, step
         words[_LOW] = dout.dtype is torch.bfloat16
         if dxs:
             placed = place(dxs[direction], reverse, 0, batch_first)

@@ -152,10 +152,13 @@ class Maths:
 
     def _ratio(self, a: Value, b: Value) -> Value:
         """a / b for 1 <= b <= 2 and |a| <= 1, by the approximate reciprocal where there is one."""
-        if not machine().avx512 or self.f.width != 16:
+        f = self.f
+        if not machine().avx512 or f.module.width != 16:
             return self.div(a, b)
-        everything = self.f.int(-1, "i16")
-        y = self.f.call(self.f.vector, "llvm.x86.avx512.rcp14.ps.512", [b, self.constant(0.0), everything])
+        parts = [f.part(b, i) for i in range(f.width // 16)]
+        zeros, every = f.part(self.constant(0.0), 0), f.int(-1, "i16")
+        name = "llvm.x86.avx512.rcp14.ps.512"
+        y = f.join([f.call(f.module.vector, name, [part, zeros, every]) for part in parts])
         minus = self.negative(b)
         y = self.f.fma(self.f.fma(minus, y, self.constant(1.0)), y, y)
         q = self.mul(a, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .emit import I64, PTR, Function, Module, Value
@@ -49,6 +50,29 @@ class Shape:
     def cut(self, columns: int) -> Tiles:
         """The tiles of a product with so many columns."""
         return tiles(max(1, columns), self.machine.registers)
+
+
+def by_two(
+    f: Function, count: Value, rows: Value, body: Callable[[list[tuple[Value, Value]]], None]
+) -> None:
+    """body(places) for all (j, i) below (count, rows), two at a time, and the last alone if one is left.
+
+    One alone would wait for its own results: a cell's functions are long chains.
+    """
+    j, i = f.variable(f.int(0)), f.variable(f.int(0))
+
+    def take() -> tuple[Value, Value]:
+        now = f.get(I64, j), f.get(I64, i)
+        last = f.compare("eq", now[1] + 1, rows)
+        f.set(j, f.choose(last, now[0] + 1, now[0]))
+        f.set(i, f.choose(last, f.int(0), now[1] + 1))
+        return now
+
+    total = count * rows
+    with f.loop(0, total // 2):
+        body([take(), take()])
+    with f.when(f.compare("sgt", total & 1, 0)):
+        body([take()])
 
 
 def products(module: Module, name: str, cut: Tiles, sources: list[tuple[str, int]]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .emit import I64, PTR, Function, Module, Value
-from .evaluate import Evaluator, ordered
+from .evaluate import Evaluator
 from .fields import Block
 from .products import for_widths
-from .shape import STEP, Shape, put_output, slot
+from .shape import STEP, Shape, by_two, put_output, slot
 from .trace import Node
 
 
@@ -72,40 +72,23 @@ POINT += [(I64, "row"), (I64, "rows"), (I64, "step"), (I64, "local")]
 def point(module: Module, shape: Shape) -> None:
     """point(…): the cell's equations for some panels and rows of a step; the next states stored."""
     f = module.function("point", POINT)
-    rows, total = f.arguments[5], f.arguments[3] * f.arguments[5]
     b = Block(f, f.arguments[0])
-    j, i = f.variable(f.int(0)), f.variable(f.int(0))
-
-    def take() -> tuple[Value, Value]:
-        """A panel and a row, and on to the next."""
-        now = f.get(I64, j), f.get(I64, i)
-        last = f.compare("eq", now[1] + 1, rows)
-        f.set(j, f.choose(last, now[0] + 1, now[0]))
-        f.set(i, f.choose(last, f.int(0), now[1] + 1))
-        return now
-
-    # Two at a time: one alone waits for its own results, since its functions are long chains.
-    with f.loop(0, total // 2):
-        _equations(f, b, shape, [take(), take()])
-    with f.when(f.compare("ne", total & 1, 0)):
-        _equations(f, b, shape, [take()])
+    by_two(f, f.arguments[3], f.arguments[5], lambda places: _equations(f, b, shape, places))
     f.finish()
 
 
 def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value, Value]]) -> None:
     """What `point` does at some places, (panel, row) counted from its first."""
     vectors = [_Vector(f, b, shape, *place) for place in places]
-    values = [Evaluator(f, vector.leaf) for vector in vectors]
-    kept = shape.plan.saved if shape.plan else ()
-    for node in ordered([*shape.graph.states, *kept]):
-        for value in values:
-            value.compute(node)
-    results = [[value(s) for s in shape.graph.states] for value in values]
-    # All stored before any is put out: at the first branch the compiler would put off what is left.
-    for vector, value, states in zip(vectors, values, results, strict=True):
-        vector.store(states, [value(s) for s in kept])
-    for vector, states in zip(vectors, results, strict=True):
-        vector.put_out(states[0])
+    value = Evaluator(f, lambda node: f.join([vector.leaf(node) for vector in vectors]))
+    with f.wide(len(vectors)):
+        states = [value(s) for s in shape.graph.states]
+        kept = [value(s) for s in shape.plan.saved] if shape.plan else []
+    for index, vector in enumerate(vectors):
+        vector.store(*[[f.part(wide, index) for wide in some] for some in (states, kept)])
+    # After all have been stored: at the first branch the compiler would put off what is left to compute.
+    for index, vector in enumerate(vectors):
+        vector.put_out(f.part(states[0], index))
 
 
 class _Vector:
@@ -131,7 +114,7 @@ class _Vector:
             place = f.at(self._vectors, index * f.bytes)
         else:
             place = slot(f, self._b, "state", index, self._panel, self._step, self._row)
-        return f.load(f.vector, place, f.bytes)
+        return f.load(f.module.vector, place, f.bytes)
 
     def store(self, states: Sequence[Value], kept: Sequence[Value]) -> None:
         """The next states, and what the backward wants."""
