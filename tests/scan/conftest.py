@@ -32,6 +32,8 @@ def guarded(monkeypatch):
         monkeypatch.setattr(module, "empty", empty)
     for module in (results, room):
         monkeypatch.setattr(module, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
+        zeros = lambda tensor: memory(tensor.numel()).zero_().view(tensor.shape)  # noqa: E731
+        monkeypatch.setattr(module, "zeros_like", zeros)
     inference._plans.clear()
     room.clear()
     yield kept

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..stack import Stack
 from .derived import BASE
 from .pack import present
-from .room import like
+from .room import like, zeros_like
 
 _COPY = -1
 
@@ -51,9 +50,7 @@ class Results:
 
     def make(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         """Tensors for one step; parameters: the direction's, contiguous."""
-        return [
-            torch.zeros_like(parameters[i]) if zeros else like(parameters[i]) for i, zeros in self._makes
-        ]
+        return [zeros_like(parameters[i]) if zeros else like(parameters[i]) for i, zeros in self._makes]
 
     def ordered(self, made: Sequence[Tensor], vectors: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order.

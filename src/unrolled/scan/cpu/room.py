@@ -1,16 +1,22 @@
-"""Memory of a training step, used again by the next: the first touch of fresh pages takes about as long as
-the arithmetic on them."""
+"""Memory of a call, used again by the next: the first touch of fresh pages takes about as long as the
+arithmetic on them."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 MOST = 1 << 26
 """Floats that lie by for later steps; sizes that have not come for longest go first."""
+
+LARGE = 1 << 15
+"""Floats from which on the memory of outputs and gradients is used again too: allocators give as much back
+to the system, and its next use begins with fresh pages."""
 
 _FEW = 1 << 14
 """Floats for which torch's slicing and its own call take longer than setting them."""
@@ -27,6 +33,8 @@ def memory(count: int) -> Tensor:
 
 def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """Uninitialised numbers in a shape."""
+    if dtype is torch.float32 and math.prod(shape) >= LARGE:
+        return _lent(shape)
     # Given one by one: torch takes a microsecond longer to read them from a torch.Size.
     return torch.empty(*shape, dtype=dtype)
 
@@ -40,8 +48,31 @@ def zero(memory: Tensor, count: int) -> None:
 
 
 def like(tensor: Tensor) -> Tensor:
-    """As `memory`, in the shape of a contiguous tensor."""
-    return torch.empty_like(tensor)
+    """Uninitialised floats in the shape of a contiguous tensor."""
+    return torch.empty_like(tensor) if tensor.numel() < LARGE else _lent(tensor.shape)
+
+
+def zeros_like(tensor: Tensor) -> Tensor:
+    """Zeros in the shape of a contiguous tensor."""
+    return torch.zeros_like(tensor) if tensor.numel() < LARGE else _lent(tensor.shape).zero_()
+
+
+class _Lease(np.ndarray):
+    """A room under a tensor that somebody else has: given back when that one and its views are gone."""
+
+    room: Tensor | None = None
+
+    def __del__(self) -> None:
+        # When the interpreter ends, this module may have been emptied before.
+        if self.room is not None and _free is not None:
+            give(self.room)
+
+
+def _lent(shape: Sequence[int]) -> Tensor:
+    room = take(math.prod(shape))
+    lease = room.numpy().reshape(shape).view(_Lease)
+    lease.room = room
+    return torch.from_numpy(lease)
 
 
 class Loan:
