@@ -13,7 +13,7 @@ GUARD, PATTERN = 64, 12345.678
 @pytest.fixture
 def guarded(monkeypatch):
     """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
-    from unrolled.scan.cpu import inference, layer, ready, results, room, training
+    from unrolled.scan.cpu import course, inference, layer, ready, results, room
 
     kept = []
 
@@ -28,8 +28,10 @@ def guarded(monkeypatch):
 
     for module in (layer, room):
         monkeypatch.setattr(module, "memory", memory)
-    for module in (inference, ready, training, room):
+    for module in (inference, room):
         monkeypatch.setattr(module, "empty", empty)
+    for module in (course, ready, room):
+        monkeypatch.setattr(module, "maker", lambda shape, dtype=torch.float32: lambda: empty(shape, dtype))
     for module in (results, room):
         monkeypatch.setattr(module, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
         zeros = lambda tensor: memory(tensor.numel()).zero_().view(tensor.shape)  # noqa: E731

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..stack import Call
@@ -16,6 +17,7 @@ from .layer import Geometry, Layer, cost, place
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
+from .room import maker
 from .trial import Trial
 
 _LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
@@ -37,17 +39,19 @@ class Course:
     """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
     tensors lie. One step has it at a time.
 
-    axes: (batch, time) of an input, whose output lies in memory as it does; time first if `turned`.
+    turned: whether time comes first in the output's memory; None: as in the input's.
     """
 
-    def __init__(self, call: Call, kernel: Kernel, count: int) -> None:
+    def __init__(self, call: Call, kernel: Kernel, count: int, turned: bool | None = None) -> None:
         stack, x = call.stack, call.input
         batch, time = x.shape[:2]
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
         self.stack, self.kernel = stack, kernel
-        self.turned = x.stride(0) < x.stride(1)
+        self.turned = x.stride(0) < x.stride(1) if turned is None else turned
         size = stack.output_size * stack.directions
-        self.shape = (time, batch, size) if self.turned else (batch, time, size)
+        shape = (time, batch, size) if self.turned else (batch, time, size)
+        self.output, self.lowered = maker(shape), maker(shape, torch.bfloat16)
+        """Make what a step's output is written to."""
         self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
         self.trial = Trial()
         """Of its backward passes."""

@@ -96,7 +96,8 @@ def again(
 
 
 def _course(kind: _Kind, x: Tensor, parameters: Sequence[Tensor], batch_first: bool, count: int) -> Course:
-    return Course(_call(kind.stack, x, parameters, kind.zeros, batch_first), kind.kernel, count)
+    call = _call(kind.stack, x, parameters, kind.zeros, batch_first)
+    return Course(call, kind.kernel, count, turned=not batch_first)
 
 
 def _call(

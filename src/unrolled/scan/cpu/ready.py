@@ -26,7 +26,7 @@ from .machine import machine
 from .pack import packed
 from .pool import ALONE, Pool, Work, workers
 from .program import forward_kernel
-from .room import empty
+from .room import maker
 from .trial import Trial
 
 
@@ -183,9 +183,11 @@ class _Ready:
         self.shapes = [s.shape for s in call.state]
         batch, time = call.input.shape[:2]
         size = stack.output_size * stack.directions
-        self._out = (batch, time, size) if batch_first else (time, batch, size)
+        out = (batch, time, size) if batch_first else (time, batch, size)
         self._lower, self._dtype = call.lower, low(call.lower)
-        sample = empty(self._out, self._dtype)
+        self._make_out = maker(out, self._dtype)
+        self._make_finals = [maker(shape, self._dtype) for shape in self.shapes]
+        sample = self._make_out()
         last = sample if batch_first else sample.transpose(0, 1)
         finals = finals_of(call.state, self._dtype)
         phases: list[Any] = []
@@ -252,8 +254,8 @@ class _Ready:
         reset: Tensor | None,
     ) -> Result:
         """The call itself; the states are sound."""
-        out = empty(self._out, self._dtype)
-        finals = [empty(s, self._dtype) for s in self.shapes]
+        out = self._make_out()
+        finals = [make() for make in self._make_finals]
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
         bases = [x.data_ptr(), out.data_ptr(), *initial]
         bases += [f.data_ptr() for f in finals]

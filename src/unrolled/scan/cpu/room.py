@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,10 +34,15 @@ def memory(count: int) -> Tensor:
 
 def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """Uninitialised numbers in a shape."""
+    return maker(shape, dtype)()
+
+
+def maker(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
+    """`empty` of such numbers, for one that is called again and again."""
     if dtype is torch.float32 and math.prod(shape) >= LARGE:
-        return _lent(shape)
+        return partial(_lent, shape)
     # Given one by one: torch takes a microsecond longer to read them from a torch.Size.
-    return torch.empty(*shape, dtype=dtype)
+    return partial(torch.empty, *shape, dtype=dtype)
 
 
 def zero(memory: Tensor, count: int) -> None:

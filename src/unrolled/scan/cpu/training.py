@@ -20,7 +20,7 @@ from .layer import cost, most_groups
 from .machine import machine
 from .pool import Pool, workers
 from .program import forward_kernel
-from .room import borrow, empty
+from .room import borrow
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -82,8 +82,8 @@ class Scan:
         self._packed = course.packed(parameters, pool, count)
         self._history = borrow(course.floats)
         dtype = low(self._lower)
-        out = empty(course.shape)
-        lowered = None if dtype is torch.float32 else empty(course.shape, dtype)
+        out = course.output()
+        lowered = None if dtype is torch.float32 else course.lowered()
         finals = [torch.empty_like(s, dtype=dtype) for s in state]
         if self._lengths is not None:
             course.layer.shares(self._lengths.numpy())
