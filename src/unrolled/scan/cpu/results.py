@@ -9,7 +9,7 @@ from torch import Tensor
 from ..stack import Stack
 from .derived import BASE
 from .pack import present
-from .room import like, zeros_like
+from .room import copy, like, zeros_like
 
 _COPY = -1
 
@@ -60,7 +60,7 @@ class Results:
         """
         found: list[Tensor] = []
         for index in self._order:
-            found.append(found[-1].clone() if index == _COPY else made[index])
+            found.append(copy(found[-1]) if index == _COPY else made[index])
         cell = self._stack.cell
         own = len(cell.vectors)
         if cell.recurrent == "diagonal":

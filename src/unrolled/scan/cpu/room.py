@@ -63,6 +63,14 @@ def zeros_like(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.numel() < LARGE else _lent(tensor.shape).zero_()
 
 
+def copy(tensor: Tensor) -> Tensor:
+    """A copy of contiguous floats that somebody has."""
+    made = like(tensor)
+    # torch's own clone takes six microseconds in the midst of a step.
+    ctypes.memmove(made.data_ptr(), tensor.data_ptr(), 4 * tensor.numel())
+    return made
+
+
 class _Lease(np.ndarray):
     """A room under a tensor that somebody else has: given back when that one and its views are gone."""
 
