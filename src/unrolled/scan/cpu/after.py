@@ -32,7 +32,8 @@ def emit(machine: Machine) -> str:
 
 
 def _weights(module: Module, lanes: int, widest: int) -> None:
-    """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n].
+    """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n]; if
+    fresh, = instead of +=.
 
     places: the row of each of a's panels' first unit in the result. A worker has some of a's panels;
     `together` segments at a time, so that they stay in cache."""
@@ -48,6 +49,7 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
         f.leave_unless(f.compare("slt", first, segments), after)
         end = f.least(first + together, segments)
         counts = f.at(b["counts"], first * 8)
+        fresh = f.choose(f.compare("eq", first, 0), b["fresh"], f.int(0))
 
         def tile(width: int, o: Value) -> None:
             x = f.at(b["operand"], o * o_panel + first * step)
@@ -58,7 +60,7 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
                 f.call(
                     "void",
                     f"outer_{width}",
-                    [a, x, o_panel, end - first, counts, step, step, result, b["result_row"]],
+                    [a, x, o_panel, end - first, counts, step, step, result, b["result_row"], fresh],
                 )
 
         for_widths(f, f.int(0), b["o_panels"], range(widest, 0, -1), tile)
@@ -69,7 +71,10 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
             source = f.at(b["a"], panel * a_panel + s * step)
             with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
                 _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
-        _add_sum(f, b, panel, total)
+        place = f.at(b["sums"], _row(f, b, panel) * 4)
+        with f.when(f.compare("eq", b["fresh"], 0)):
+            _increase(f, total, f.load(f.vector, place, f.bytes))
+        f.store(f.get(f.vector, total), place, f.bytes)
     f.finish()
 
 
@@ -79,13 +84,6 @@ def _row(f: Function, b: Block, panel: Value) -> Value:
 
 def _increase(f: Function, total: Value, value: Value) -> None:
     f.set(total, f.op(f.vector, f"fadd {f.vector} {value.name}, {f.get(f.vector, total).name}"))
-
-
-def _add_sum(f: Function, b: Block, panel: Value, total: Value) -> None:
-    """sums[the panel's units] += total."""
-    place = f.at(b["sums"], _row(f, b, panel) * 4)
-    _increase(f, total, f.load(f.vector, place, f.bytes))
-    f.store(f.get(f.vector, total), place, f.bytes)
 
 
 ROWS = [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "n")]
@@ -179,7 +177,9 @@ def _symbols(module: Module) -> None:
             f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {value.name}"), target, f.bytes)
             _increase(f, total, value)
         with f.when(f.compare("ne", b["sums"], f.null())):
-            _add_sum(f, b, panel, total)
+            place = f.at(b["sums"], _row(f, b, panel) * 4)
+            _increase(f, total, f.load(f.vector, place, f.bytes))
+            f.store(f.get(f.vector, total), place, f.bytes)
     f.finish()
 
 

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from .value import Value, hexadecimal, ref
 
 I64, I32, PTR, FLOAT = "i64", "i32", "ptr", "float"
 _SHORT = {FLOAT: ("f32", 4), "i16": ("i16", 2)}
 """How intrinsics name a type, and its bytes."""
-
-
-class Value:
-    """An SSA value: its type and its name, with arithmetic on whole numbers."""
-
-    __slots__ = ("function", "name", "type")
-
-    def __init__(self, function: Function, type: str, name: str) -> None:
-        self.function, self.type, self.name = function, type, name
-
-    def __add__(self, other: Value | int) -> Value:
-        return self.function.integer("add", self, other)
-
-    def __sub__(self, other: Value | int) -> Value:
-        return self.function.integer("sub", self, other)
-
-    def __rsub__(self, other: int) -> Value:
-        return self.function.integer("sub", other, self)
-
-    def __mul__(self, other: Value | int) -> Value:
-        return self.function.integer("mul", self, other)
-
-    def __floordiv__(self, other: Value | int) -> Value:
-        return self.function.integer("sdiv", self, other)
-
-    def __and__(self, other: Value | int) -> Value:
-        return self.function.integer("and", self, other)
-
-    __radd__, __rmul__ = __add__, __mul__
 
 
 class Module:
@@ -335,14 +307,3 @@ class Function:
     def _fresh(self, hint: str) -> str:
         self._count += 1
         return f"%{hint}{self._count}"
-
-
-def ref(value: Value | int) -> str:
-    """An operand as IR writes it."""
-    return value.name if isinstance(value, Value) else str(value)
-
-
-def hexadecimal(number: float) -> str:
-    """A float32 as IR writes it: the bits of the float64 with the same value."""
-    (single,) = struct.unpack("<f", struct.pack("<f", number))
-    return f"0x{struct.unpack('<Q', struct.pack('<d', single))[0]:016X}"

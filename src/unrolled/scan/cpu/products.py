@@ -191,11 +191,12 @@ OUTER = [
     ("x_segment", I64),
     ("out", PTR),
     ("out_row", I64),
+    ("fresh", I64),  # whether to begin at zero
 ]
 
 
 def outer(module: Module, name: str, lanes: int, panels: int) -> None:
-    """out[lane][panel] += Σ_n a[n][lane] x[panel][n], over every row n of every segment."""
+    """out[lane][panel] += Σ_n a[n][lane] x[panel][n], over every row n of every segment; or = if fresh."""
     f = module.function(name, [(t, n) for n, t in OUTER])
     named = dict(zip([n for n, _ in OUTER], f.arguments, strict=True))
     places = [
@@ -203,7 +204,10 @@ def outer(module: Module, name: str, lanes: int, panels: int) -> None:
         for lane in range(lanes)
         for v in range(panels)
     ]
-    sums = [f.variable(f.load(f.vector, p, f.bytes)) for p in places]
+    sums = [f.variable(f.constant(0.0)) for _ in places]
+    with f.when(f.compare("eq", named["fresh"], 0)):
+        for place, total in zip(places, sums, strict=True):
+            f.set(total, f.load(f.vector, place, f.bytes))
     with f.loop(0, named["segments"]) as segment:
         count = f.load(I64, f.at(named["counts"], segment * 8), 8)
         a0 = f.at(named["a"], segment * named["a_segment"])

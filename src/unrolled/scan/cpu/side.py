@@ -25,7 +25,7 @@ class Side:
     """The blocks of the cell's own kernel, `scans`, one a group, and of what comes before and after it.
 
     A parameter's gradient whose rows and columns fill panels is written where it stays; another is
-    summed in panels and copied.
+    written in panels and copied.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Side:
         for block in blocks:
             block.place("zeros", result=start)
             block.set(a_panels=len(gates) * count)
-        self._panels_of("ih", gates, hidden % self.width == 0, blocks)
+        self._panels_of("ih", gates, hidden % self.width == 0, blocks, added=True)
         for index, gate in enumerate(gates):
             self._out_of.add(
                 arrange.TURN_BACK,
@@ -159,25 +159,34 @@ class Side:
         rows, count = self._rows(name), panels(self._rows(name), self.width)
         wide = 4 * panels(size, self.width) * self.width
         direct = rows % self.width == 0 and size % self.width == 0
-        start = 0 if direct else self._memory.take_zeros(len(gates) * count * self.width * wide // 4)
-        for block in blocks:
-            block.place(f"d_{name}" if direct else "zeros", result=start)
+        start = 0 if direct else self._memory.take(len(gates) * count * self.width * wide // 4)
+        for index, block in enumerate(blocks):
+            block.place(f"d_{name}" if direct else "rest", result=start)
             block.set(a_panels=len(gates) * count, o_panels=panels(size, self.width), result_row=wide)
+            block.set(fresh=index == 0)
         self._panels_of(name, gates, direct, blocks, bias)
-        self._result(f"d_{name}", gates, direct)
+        self._result(f"d_{name}", gates, False)
         for index, gate in enumerate(gates if not direct else ()):
             self._out_of.add(
                 arrange.JOIN,
                 arrange.Sizes(rows, size, row=4 * size, panel=4 * self.width, line=wide),
                 matrix=(f"d_{name}", 4 * gate * rows * size),
-                panels=("zeros", start + index * count * self.width * wide),
+                panels=("rest", start + index * count * self.width * wide),
             )
         return blocks
 
     def _panels_of(
-        self, name: str, gates: Sequence[int], direct: bool, blocks: list[Derived], bias: bool = True
+        self,
+        name: str,
+        gates: Sequence[int],
+        direct: bool,
+        blocks: list[Derived],
+        bias: bool = True,
+        added: bool = False,
     ) -> None:
-        """Which rows of the result the panels of dg are, and the bias's gradient."""
+        """Which rows of the result the panels of dg are, and the bias's gradient.
+
+        added: whether the kernel adds to what is there, instead of beginning with the first block."""
         rows, width = self._rows(name), self.width
         count = panels(rows, width)
         first = [
@@ -187,20 +196,21 @@ class Side:
         places = np.array([f + p * width for f in first for p in range(count)], dtype=np.int64)
         self._arrays.append(places)
         bias = bias and self.stack.bias and name != "hr"
-        start = 0 if direct or not bias else self._memory.take_zeros(len(gates) * count * width)
+        base, take = ("zeros", self._memory.take_zeros) if added else ("rest", self._memory.take)
+        start = 0 if direct or not bias else take(len(gates) * count * width)
         for block in blocks:
             block.set(places=places.ctypes.data, sums=0)
             if bias:
-                block.place(f"d_b_{name}" if direct else "zeros", sums=start)
+                block.place(f"d_b_{name}" if direct else base, sums=start)
         if not bias:
             return
-        self._result(f"d_b_{name}", gates, direct)
+        self._result(f"d_b_{name}", gates, direct and added)
         for index, gate in enumerate(gates if not direct else ()):
             self._out_of.add(
                 arrange.JOIN,
                 arrange.Sizes(1, rows, row=0, panel=4 * width, line=0),
                 matrix=(f"d_b_{name}", 4 * gate * rows),
-                panels=("zeros", start + 4 * index * count * width),
+                panels=(base, start + 4 * index * count * width),
             )
 
     def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
@@ -235,10 +245,10 @@ class Side:
             "together": together,
         }
 
-    def _result(self, name: str, gates: Sequence[int], direct: bool) -> None:
-        """A gradient of every gate's rows, of which these are written."""
+    def _result(self, name: str, gates: Sequence[int], added: bool) -> None:
+        """A gradient of every gate's rows, of which these are written, or added to."""
         every = 1 if name == "d_hr" else self.stack.cell.gates
-        self.results.add(name, direct or len(gates) < every)
+        self.results.add(name, added or len(gates) < every)
 
     # A call
 
