@@ -1,14 +1,15 @@
 """Memory that is used again: by nobody while somebody has it, in whatever way."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 import unrolled as ur
-from unrolled.scan.cpu import room
+from unrolled.scan.cpu import lent, room
 
-SIZE = (room.LARGE // 100 + 1, 100)
+SIZE = (lent.LARGE // 100 + 1, 100)
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +41,48 @@ def test_zeros_are_zeros_in_used_memory():
     assert not room.zeros_like(torch.empty(SIZE)).any()
 
 
-def test_little_is_torchs_own():
-    assert room.empty((2, 3)).untyped_storage().resizable()
-    assert not room.empty(SIZE).untyped_storage().resizable()
+def test_what_others_still_have_is_theirs():
+    numbers = room.empty(SIZE).numpy()
+    storage = room.empty(SIZE).untyped_storage()
+    numbers[:], address = 7.0, storage.data_ptr()
+    for _ in range(3):
+        other = room.empty(SIZE).fill_(1)
+        assert other.data_ptr() not in (address, numbers.__array_interface__["data"][0])
+    assert (numbers == 7).all()
+
+
+def test_shared_or_resized_memory_is_not_used_again():
+    shared = room.empty(SIZE).share_memory_()
+    address = shared.data_ptr()
+    del shared
+    assert room.empty(SIZE).data_ptr() != address
+    resized = room.empty(SIZE).resize_(4 * lent.LARGE)
+    del resized
+    again = room.empty(SIZE)
+    assert again.untyped_storage().nbytes() == 4 * again.numel()
+
+
+def test_its_sum_and_its_number_are_bounded(monkeypatch):
+    monkeypatch.setattr(lent, "MOST", 4 * lent.LARGE)
+    held = [room.empty((lent.LARGE,)) for _ in range(6)]
+    assert lent._held() == 4 * lent.LARGE
+    assert len({t.data_ptr() for t in held}) == 6
+    held.clear()
+    room.empty((3 * lent.LARGE,))
+    assert lent._held() == 4 * lent.LARGE
+    monkeypatch.setattr(lent, "MOST", 100 * lent.LARGE)
+    held = [room.empty((lent.LARGE,)) for _ in range(20)]
+    assert len(lent._rooms[lent.LARGE]) == lent._EACH
+
+
+def test_many_threads_get_memory_of_their_own():
+    def work(number):
+        for _ in range(200):
+            mine = room.empty(SIZE).fill_(number)
+            assert mine.eq(number).all()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
 
 
 def test_what_is_lent_in_inference_is_of_inference():
@@ -60,7 +100,7 @@ def test_results_stay_what_they_are():
         output, _ = layer(x * scale)
         (gradient,) = torch.autograd.grad(output.sum(), x)
         kept.append((output, output.detach().clone(), gradient, gradient.clone()))
-    assert output.numel() >= room.LARGE
+    assert output.numel() >= lent.LARGE
     for output, copy, gradient, other in kept:
         assert torch.equal(output, copy)
         assert torch.equal(gradient, other)

@@ -8,16 +8,13 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from . import lent
+
 MOST = 1 << 26
 """Floats that lie by for later steps; sizes that have not come for longest go first."""
-
-LARGE = 1 << 15
-"""Floats from which on the memory of outputs and gradients is used again too: allocators give as much back
-to the system, and its next use begins with fresh pages."""
 
 _FEW = 1 << 14
 """Floats for which torch's slicing and its own call take longer than setting them."""
@@ -39,8 +36,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
 
 def maker(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
     """`empty` of such numbers, for one that is called again and again."""
-    if dtype is torch.float32 and math.prod(shape) >= LARGE:
-        return partial(_lent, shape)
+    if dtype is torch.float32 and math.prod(shape) >= lent.LARGE:
+        return lent.maker(shape)
     # Given one by one: torch takes a microsecond longer to read them from a torch.Size.
     return partial(torch.empty, *shape, dtype=dtype)
 
@@ -55,12 +52,12 @@ def zero(memory: Tensor, count: int) -> None:
 
 def like(tensor: Tensor) -> Tensor:
     """Uninitialised floats in the shape of a contiguous tensor."""
-    return torch.empty_like(tensor) if tensor.numel() < LARGE else _lent(tensor.shape)
+    return torch.empty_like(tensor) if tensor.numel() < lent.LARGE else empty(tensor.shape)
 
 
 def zeros_like(tensor: Tensor) -> Tensor:
     """Zeros in the shape of a contiguous tensor."""
-    return torch.zeros_like(tensor) if tensor.numel() < LARGE else _lent(tensor.shape).zero_()
+    return torch.zeros_like(tensor) if tensor.numel() < lent.LARGE else empty(tensor.shape).zero_()
 
 
 def copy(tensor: Tensor) -> Tensor:
@@ -69,24 +66,6 @@ def copy(tensor: Tensor) -> Tensor:
     # torch's own clone takes six microseconds in the midst of a step.
     ctypes.memmove(made.data_ptr(), tensor.data_ptr(), 4 * tensor.numel())
     return made
-
-
-class _Lease(np.ndarray):
-    """A room under a tensor that somebody else has: given back when that one and its views are gone."""
-
-    room: Tensor | None = None
-
-    def __del__(self) -> None:
-        # When the interpreter ends, this module may have been emptied before.
-        if self.room is not None and _free is not None:
-            give(self.room)
-
-
-def _lent(shape: Sequence[int]) -> Tensor:
-    room = take(math.prod(shape))
-    lease = room.numpy().reshape(shape).view(_Lease)
-    lease.room = room
-    return torch.from_numpy(lease)
 
 
 class Loan:
@@ -135,3 +114,4 @@ def clear() -> None:
     """Lets go of all that lies by."""
     _free.clear()
     _most.clear()
+    lent.clear()

@@ -1,0 +1,112 @@
+"""The memory under large outputs and gradients, used again when nobody has it any more.
+
+An allocator gives so much back to the system, and the next step begins with fresh pages, whose first touch
+takes about as long as the arithmetic on them. Whether somebody has it is asked of the storage, which every
+tensor and view of it counts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LARGE = 1 << 15
+"""Floats from which on it is worth it."""
+MOST = 1 << 26
+"""Floats under whatever is known here; beyond them, memory is torch's own."""
+_EACH = 16
+"""Pieces of one size."""
+
+_holders: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
+
+
+class _Room:
+    """A storage, and where it was when it was made: it moves when somebody shares or resizes it."""
+
+    def __init__(self, count: int) -> None:
+        # What inference borrows may serve a training step next, which writes into it.
+        with torch.inference_mode(False):
+            self._storage = torch.empty(count, dtype=torch.float32).untyped_storage()
+        self._address, self._alone = self._storage.data_ptr(), self._known_to()
+
+    def _known_to(self) -> tuple[int, int]:
+        """How many hold it, in Python and in C++."""
+        storage: Any = self._storage
+        return sys.getrefcount(storage), 0 if _holders is None else _holders(storage._cdata)
+
+    @property
+    def free(self) -> bool:
+        """Whether there is no tensor of it, nor the storage itself in somebody's hands."""
+        return self._known_to() == self._alone
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is still where it was."""
+        return self._storage.data_ptr() == self._address
+
+    def tensor(self, shape: Sequence[int], stride: Sequence[int]) -> Tensor:
+        """A tensor of it, which is nobody's view."""
+        return torch.empty(0, dtype=torch.float32).set_(self._storage, 0, shape, stride)
+
+
+_rooms: dict[int, deque[_Room]] = {}
+
+
+def maker(shape: Sequence[int]) -> Callable[[], Tensor]:
+    """Makes uninitialised floats in this shape."""
+    stride = [prod(shape[i + 1 :]) for i in range(len(shape))]
+    return partial(_make, tuple(shape), tuple(stride), prod(shape))
+
+
+def _make(shape: tuple[int, ...], stride: tuple[int, ...], count: int) -> Tensor:
+    if _holders is None:
+        return torch.empty(*shape, dtype=torch.float32)
+    rooms = _rooms.setdefault(count, deque())
+    room = _free(rooms) or _new(rooms, count)
+    if room is None:
+        return torch.empty(*shape, dtype=torch.float32)
+    made = room.tensor(shape, stride)
+    rooms.append(room)
+    return made
+
+
+def _free(rooms: deque[_Room]) -> _Room | None:
+    """One that nobody has, taken from the others so that no other thread takes it."""
+    for _ in range(len(rooms)):
+        try:
+            room = rooms.popleft()
+        except IndexError:  # another thread has them
+            return None
+        if room.free:
+            if room.sound:
+                return room
+        else:
+            rooms.append(room)
+    return None
+
+
+def _new(rooms: deque[_Room], count: int) -> _Room | None:
+    """Another one, for which the free ones of other sizes make room."""
+    for other in list(_rooms.values()):
+        while _held() + count > MOST and other is not rooms:
+            if _free(other) is None:
+                break
+    if _held() + count > MOST or len(rooms) >= _EACH:
+        return None
+    return _Room(count)
+
+
+def _held() -> int:
+    return sum(count * len(rooms) for count, rooms in list(_rooms.items()))
+
+
+def clear() -> None:
+    """Forgets all."""
+    _rooms.clear()
