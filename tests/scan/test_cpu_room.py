@@ -69,10 +69,14 @@ def test_its_sum_and_its_number_are_bounded(monkeypatch):
     assert len({t.data_ptr() for t in held}) == 6
     held.clear()
     room.empty((3 * lent.LARGE,))
-    assert lent._held() == 4 * lent.LARGE
+    assert lent._held() == 3 * lent.LARGE
     monkeypatch.setattr(lent, "MOST", 100 * lent.LARGE)
     held = [room.empty((lent.LARGE,)) for _ in range(20)]
     assert len(lent._rooms[lent.LARGE]) == lent._EACH
+    for more in range(100):
+        room.empty((lent.LARGE + more,))
+    assert len(lent._rooms) == lent._SIZES
+    assert len({t.data_ptr() for t in held}) == 20
 
 
 def test_many_threads_get_memory_of_their_own():

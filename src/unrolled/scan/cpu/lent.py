@@ -21,8 +21,8 @@ LARGE = 1 << 15
 """Floats from which on it is worth it."""
 MOST = 1 << 26
 """Floats under whatever is known here; beyond them, memory is torch's own."""
-_EACH = 16
-"""Pieces of one size."""
+_EACH, _SIZES = 16, 64
+"""Pieces of one size, and sizes."""
 
 _holders: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
 
@@ -68,7 +68,9 @@ def maker(shape: Sequence[int]) -> Callable[[], Tensor]:
 def _make(shape: tuple[int, ...], stride: tuple[int, ...], count: int) -> Tensor:
     if _holders is None:
         return torch.empty(*shape, dtype=torch.float32)
-    rooms = _rooms.setdefault(count, deque())
+    # The size that came last stands last.
+    rooms = _rooms.pop(count, None) or deque()
+    _rooms[count] = rooms
     room = _free(rooms) or _new(rooms, count)
     if room is None:
         return torch.empty(*shape, dtype=torch.float32)
@@ -93,14 +95,16 @@ def _free(rooms: deque[_Room]) -> _Room | None:
 
 
 def _new(rooms: deque[_Room], count: int) -> _Room | None:
-    """Another one, for which the free ones of other sizes make room."""
-    for other in list(_rooms.values()):
-        while _held() + count > MOST and other is not rooms:
-            if _free(other) is None:
-                break
-    if _held() + count > MOST or len(rooms) >= _EACH:
+    """Another one, for which sizes that have not come for longest are forgotten, whoever has them."""
+    if len(rooms) >= _EACH:
         return None
-    return _Room(count)
+    held = _held()
+    for size in list(_rooms):
+        if held + count <= MOST and len(_rooms) <= _SIZES:
+            break
+        if size != count:
+            held -= size * len(_rooms.pop(size, ()))
+    return _Room(count) if held + count <= MOST else None
 
 
 def _held() -> int:
