@@ -9,7 +9,8 @@ import torch
 import unrolled as ur
 from unrolled.scan.cpu import lent, room
 
-SIZE = (lent.LARGE // 100 + 1, 100)
+FLOATS = lent.LARGE // 4
+SIZE = (FLOATS // 100 + 1, 100)
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,15 @@ def test_memory_comes_again_when_nobody_has_it(make):
     assert make(SIZE).data_ptr() == address
 
 
+def test_bfloat16_has_half_the_bytes():
+    first = room.empty(SIZE, torch.bfloat16)
+    assert first.untyped_storage().nbytes() == 2 * first.numel()
+    large = room.empty((2 * SIZE[0], SIZE[1]), torch.bfloat16)
+    address = large.data_ptr()
+    del large
+    assert room.empty(SIZE).data_ptr() == address
+
+
 def test_zeros_are_zeros_in_used_memory():
     room.like(torch.empty(SIZE)).fill_(3)
     assert not room.zeros_like(torch.empty(SIZE)).any()
@@ -56,7 +66,7 @@ def test_shared_or_resized_memory_is_not_used_again():
     address = shared.data_ptr()
     del shared
     assert room.empty(SIZE).data_ptr() != address
-    resized = room.empty(SIZE).resize_(4 * lent.LARGE)
+    resized = room.empty(SIZE).resize_(4 * FLOATS)
     del resized
     again = room.empty(SIZE)
     assert again.untyped_storage().nbytes() == 4 * again.numel()
@@ -64,17 +74,17 @@ def test_shared_or_resized_memory_is_not_used_again():
 
 def test_its_sum_and_its_number_are_bounded(monkeypatch):
     monkeypatch.setattr(lent, "MOST", 4 * lent.LARGE)
-    held = [room.empty((lent.LARGE,)) for _ in range(6)]
+    held = [room.empty((FLOATS,)) for _ in range(6)]
     assert lent._held() == 4 * lent.LARGE
     assert len({t.data_ptr() for t in held}) == 6
     held.clear()
-    room.empty((3 * lent.LARGE,))
+    room.empty((3 * FLOATS,))
     assert lent._held() == 3 * lent.LARGE
     monkeypatch.setattr(lent, "MOST", 100 * lent.LARGE)
-    held = [room.empty((lent.LARGE,)) for _ in range(20)]
+    held = [room.empty((FLOATS,)) for _ in range(20)]
     assert len(lent._rooms[lent.LARGE]) == lent._EACH
     for more in range(100):
-        room.empty((lent.LARGE + more,))
+        room.empty((FLOATS + more,))
     assert len(lent._rooms) == lent._SIZES
     assert len({t.data_ptr() for t in held}) == 20
 
@@ -104,7 +114,7 @@ def test_results_stay_what_they_are():
         output, _ = layer(x * scale)
         (gradient,) = torch.autograd.grad(output.sum(), x)
         kept.append((output, output.detach().clone(), gradient, gradient.clone()))
-    assert output.numel() >= lent.LARGE
+    assert output.nbytes >= lent.LARGE
     for output, copy, gradient, other in kept:
         assert torch.equal(output, copy)
         assert torch.equal(gradient, other)

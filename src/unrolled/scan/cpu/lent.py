@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LARGE = 1 << 15
-"""Floats from which on it is worth it."""
-MOST = 1 << 26
-"""Floats under whatever is known here; beyond them, memory is torch's own."""
+LARGE = 1 << 17
+"""Bytes from which on it is worth it."""
+MOST = 1 << 28
+"""Bytes under whatever is known here; beyond them, memory is torch's own."""
 _EACH, _SIZES = 16, 64
 """Pieces of one size, and sizes."""
 
@@ -30,10 +30,10 @@ _holders: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", 
 class _Room:
     """A storage, and where it was when it was made: it moves when somebody shares or resizes it."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, size: int) -> None:
         # What inference borrows may serve a training step next, which writes into it.
         with torch.inference_mode(False):
-            self._storage = torch.empty(count, dtype=torch.float32).untyped_storage()
+            self._storage = torch.empty(size, dtype=torch.uint8).untyped_storage()
         self._address, self._alone = self._storage.data_ptr(), self._known_to()
 
     def _known_to(self) -> tuple[int, int]:
@@ -51,30 +51,30 @@ class _Room:
         """Whether it is still where it was."""
         return self._storage.data_ptr() == self._address
 
-    def tensor(self, shape: Sequence[int], stride: Sequence[int]) -> Tensor:
+    def tensor(self, shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A tensor of it, which is nobody's view."""
-        return torch.empty(0, dtype=torch.float32).set_(self._storage, 0, shape, stride)
+        return torch.empty(0, dtype=dtype).set_(self._storage, 0, shape, stride)
 
 
 _rooms: dict[int, deque[_Room]] = {}
 
 
-def maker(shape: Sequence[int]) -> Callable[[], Tensor]:
-    """Makes uninitialised floats in this shape."""
+def maker(shape: Sequence[int], dtype: torch.dtype) -> Callable[[], Tensor]:
+    """Makes uninitialised numbers in this shape."""
     stride = [prod(shape[i + 1 :]) for i in range(len(shape))]
-    return partial(_make, tuple(shape), tuple(stride), prod(shape))
+    return partial(_make, tuple(shape), tuple(stride), dtype, prod(shape) * dtype.itemsize)
 
 
-def _make(shape: tuple[int, ...], stride: tuple[int, ...], count: int) -> Tensor:
+def _make(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
     if _holders is None:
-        return torch.empty(*shape, dtype=torch.float32)
+        return torch.empty(*shape, dtype=dtype)
     # The size that came last stands last.
-    rooms = _rooms.pop(count, None) or deque()
-    _rooms[count] = rooms
-    room = _free(rooms) or _new(rooms, count)
+    rooms = _rooms.pop(size, None) or deque()
+    _rooms[size] = rooms
+    room = _free(rooms) or _new(rooms, size)
     if room is None:
-        return torch.empty(*shape, dtype=torch.float32)
-    made = room.tensor(shape, stride)
+        return torch.empty(*shape, dtype=dtype)
+    made = room.tensor(shape, stride, dtype)
     rooms.append(room)
     return made
 
@@ -94,21 +94,21 @@ def _free(rooms: deque[_Room]) -> _Room | None:
     return None
 
 
-def _new(rooms: deque[_Room], count: int) -> _Room | None:
+def _new(rooms: deque[_Room], size: int) -> _Room | None:
     """Another one, for which sizes that have not come for longest are forgotten, whoever has them."""
     if len(rooms) >= _EACH:
         return None
     held = _held()
-    for size in list(_rooms):
-        if held + count <= MOST and len(_rooms) <= _SIZES:
+    for other in list(_rooms):
+        if held + size <= MOST and len(_rooms) <= _SIZES:
             break
-        if size != count:
-            held -= size * len(_rooms.pop(size, ()))
-    return _Room(count) if held + count <= MOST else None
+        if other != size:
+            held -= other * len(_rooms.pop(other, ()))
+    return _Room(size) if held + size <= MOST else None
 
 
 def _held() -> int:
-    return sum(count * len(rooms) for count, rooms in list(_rooms.items()))
+    return sum(size * len(rooms) for size, rooms in list(_rooms.items()))
 
 
 def clear() -> None:

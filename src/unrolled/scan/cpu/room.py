@@ -36,8 +36,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
 
 def maker(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
     """`empty` of such numbers, for one that is called again and again."""
-    if dtype is torch.float32 and math.prod(shape) >= lent.LARGE:
-        return lent.maker(shape)
+    if math.prod(shape) * dtype.itemsize >= lent.LARGE:
+        return lent.maker(shape, dtype)
     # Given one by one: torch takes a microsecond longer to read them from a torch.Size.
     return partial(torch.empty, *shape, dtype=dtype)
 
@@ -52,12 +52,12 @@ def zero(memory: Tensor, count: int) -> None:
 
 def like(tensor: Tensor) -> Tensor:
     """Uninitialised floats in the shape of a contiguous tensor."""
-    return torch.empty_like(tensor) if tensor.numel() < lent.LARGE else empty(tensor.shape)
+    return torch.empty_like(tensor) if tensor.nbytes < lent.LARGE else empty(tensor.shape)
 
 
 def zeros_like(tensor: Tensor) -> Tensor:
     """Zeros in the shape of a contiguous tensor."""
-    return torch.zeros_like(tensor) if tensor.numel() < lent.LARGE else empty(tensor.shape).zero_()
+    return torch.zeros_like(tensor) if tensor.nbytes < lent.LARGE else empty(tensor.shape).zero_()
 
 
 def copy(tensor: Tensor) -> Tensor:
