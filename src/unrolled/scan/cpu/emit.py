@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from .value import Value, hexadecimal, ref
 
+P = TypeVar("P")
 I64, I32, PTR, FLOAT = "i64", "i32", "ptr", "float"
 _SHORT = {FLOAT: ("f32", 4), "i16": ("i16", 2)}
 """How intrinsics name a type, and its bytes."""
@@ -206,6 +208,11 @@ class Function:
         half = len(vectors) // 2
         a, b = self.join(vectors[:half]), self.join(vectors[half:])
         return self._shuffle(a, b, range(len(vectors) * self.module.width))
+
+    def joined(self, places: Sequence[P], read: Callable[[P], Value]) -> Value:
+        """What is read at each place, itself no wider than a vector, in a wide one."""
+        with self.wide(1):
+            return self.join([read(place) for place in places])
 
     def part(self, wide: Value, index: int) -> Value:
         """The vector number `index` of a wide one."""

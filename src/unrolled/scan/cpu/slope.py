@@ -6,7 +6,7 @@ with the columns in the order r_only, merged, x_only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
@@ -46,16 +46,11 @@ def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value
     """What `point` does at some places, (panel, row)."""
     graph, saved = shape.graph, shape.plan.saved if shape.plan else ()
     vectors = [_Vector(f, b, shape, *place) for place in places]
-
-    def joined(read: Callable[[_Vector], Value]) -> Value:
-        with f.wide(1):
-            return f.join([read(vector) for vector in vectors])
-
-    value = Evaluator(f, lambda node: joined(lambda v: v.leaf(node)))
+    value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
     for position, node in enumerate(saved):
-        value.put(node, joined(lambda v, position=position: v.saved(position, len(saved))))
+        value.put(node, f.joined(vectors, lambda v, at=position: v.saved(at, len(saved))))
     if not shape.projected:
-        value.lazy(graph.states[0], lambda: joined(_Vector.out))
+        value.lazy(graph.states[0], lambda: f.joined(vectors, _Vector.out))
     leaves = [columns(shape), *([Node(op, (k,)) for k in range(n)] for op, n in _counts(shape))]
     with f.wide(len(vectors)):
         found = [[value(graph.grads.get(leaf, 0.0)) for leaf in some] for some in leaves]

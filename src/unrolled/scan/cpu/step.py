@@ -80,7 +80,7 @@ def point(module: Module, shape: Shape) -> None:
 def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value, Value]]) -> None:
     """What `point` does at some places, (panel, row) counted from its first."""
     vectors = [_Vector(f, b, shape, *place) for place in places]
-    value = Evaluator(f, lambda node: f.join([vector.leaf(node) for vector in vectors]))
+    value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
     with f.wide(len(vectors)):
         states = [value(s) for s in shape.graph.states]
         kept = [value(s) for s in shape.plan.saved] if shape.plan else []
@@ -114,7 +114,7 @@ class _Vector:
             place = f.at(self._vectors, index * f.bytes)
         else:
             place = slot(f, self._b, "state", index, self._panel, self._step, self._row)
-        return f.load(f.module.vector, place, f.bytes)
+        return f.load(f.vector, place, f.bytes)
 
     def store(self, states: Sequence[Value], kept: Sequence[Value]) -> None:
         """The next states, and what the backward wants."""
