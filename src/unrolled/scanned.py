@@ -125,9 +125,10 @@ class Scanned(Scriptable):
 
     def _flat(self) -> list[Tensor]:
         """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen."""
-        own = self._parameters
-        # A parametrised one is no parameter any more, but an attribute.
-        return [p if (p := own.get(n)) is not None else getattr(self, n) for n in self.stack.shapes]
+        try:
+            return list(map(self._parameters.__getitem__, self.stack.shapes))
+        except KeyError:  # a parametrised one is no parameter any more, but an attribute
+            return [getattr(self, name) for name in self.stack.shapes]
 
     def _unwrap(
         self, input: Tensor | Batch, lengths: Tensor | Sequence[int] | None

@@ -14,16 +14,22 @@ def functional() -> int:
     return _functorch.get_dynamic_layer_stack_depth()
 
 
+def inside() -> bool:
+    """Whether any is active."""
+    return bool(
+        _functorch.get_dynamic_layer_stack_depth()
+        or forward_ad._current_level >= 0
+        or torch._C._get_tracing_state()
+    )
+
+
 def active() -> frozenset[str]:
     """Of torch.func "vmap", "grad" and "jvp"; "forward", for dual tensors; "trace", for torch.jit's."""
-    depth = functional()
-    dual = forward_ad._current_level >= 0
-    tracing = torch._C._get_tracing_state()
-    if not depth and not dual and not tracing:
+    if not inside():
         return _NONE
-    found = {"forward"} if dual else set()
-    if tracing:
+    found = {"forward"} if forward_ad._current_level >= 0 else set()
+    if torch._C._get_tracing_state():
         found.add("trace")
-    if depth:
+    if functional():
         found |= {i.key().name.lower() for i in _functorch.get_interpreter_stack() or ()}
     return frozenset(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,17 +18,35 @@ Result = tuple[Tensor, tuple[Tensor, ...]]
 
 
 def plain(x: Any) -> bool:
-    """Whether it is an input as kernels read it, of a batch, outside of all that transforms calls."""
+    """Whether it is an input as kernels read it, of a batch."""
     return (
         type(x) is Tensor
         and ((x.dtype is torch.float32 and x.dim() == 3) or (x.dtype is torch.int64 and x.dim() == 2))
         and x.is_cpu
         and x.is_contiguous()
         and not x.is_neg()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack()
-        and not transforms.active()
     )
+
+
+def transformed() -> bool:
+    """Whether a call is within anything that sees or transforms calls."""
+    return bool(
+        torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or transforms.inside()
+    )
+
+
+def guards(tensors: Sequence[Tensor]) -> Callable[..., bool]:
+    """Of as many tensors, whether they are as these: type, dtype, device, sizes, strides, all that makes
+    torch call other functions for them. Where it says no they may still do as well.
+
+    One call of the guards that torch's compiler has, in place of a dozen attributes; where it has them not,
+    it always says no.
+    """
+    try:
+        made = torch._C._dynamo.guards.TensorGuards
+        return made(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+    except (AttributeError, TypeError):
+        return lambda *_: False
 
 
 def plain_reset(reset: Any, x: Tensor) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
+from .pool import Jobs
 
 _SEGMENT = 1 << 15
 """Floats of a segment, the share of a worker."""
@@ -93,9 +94,11 @@ def _code() -> tuple[int, Any, Any]:
 
 
 class Digest:
-    """What some dense float32 tensors hold at this moment."""
+    """What some dense float32 tensors hold at this moment.
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
+    workers: how many share the `jobs` of comparing."""
+
+    def __init__(self, tensors: Sequence[Tensor], workers: int = 1) -> None:
         pieces = [
             (t.data_ptr() + 4 * begin, min(_SEGMENT, t.numel() - begin))
             for t in tensors
@@ -107,12 +110,22 @@ class Digest:
         words = [(*piece, at + index * bytes_) for index, piece in enumerate(pieces)]
         head = [len(pieces), 1, 1, 0]
         self._block = np.array(head + [w for segment in words for w in segment], dtype=np.int64)
-        self._address = self._block.ctypes.data
+        self._address, self._words = self._block.ctypes.data, self._block.data
         self._kernel, self._call, _ = _code()
         self._call(self._address, 0)
-        self._block[2] = 0
+        self._block[1:3] = workers, 0
+
+    @property
+    def jobs(self) -> tuple[int, Jobs]:
+        """The comparison as work for the workers; afterwards `differs` says how it went."""
+        return self._kernel, [[(self._address, rank)] for rank in range(self._block[1])]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a comparison has found other bits."""
+        return self._words[3] != 0
 
     def holds(self) -> bool:
         """Whether the memory, which must still be there, holds the same bits as then."""
         self._call(self._address, 0)
-        return not self._block[3]
+        return not self.differs

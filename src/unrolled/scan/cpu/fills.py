@@ -4,6 +4,7 @@ microsecond for each of them, and a call has up to a few hundred."""
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -21,7 +22,7 @@ class Fills:
 
     def __init__(self, bases: int) -> None:
         self.bases = np.zeros(bases, dtype=np.int64)
-        self._values = self.bases.data
+        self._pack, self._words = struct.Struct(f"{bases}q").pack_into, self.bases.data
         self._table: list[int] = []
         self.words: set[int] = set()
         """All words of blocks that are filled in."""
@@ -43,18 +44,27 @@ class Fills:
 
     def write(self, bases: Sequence[int]) -> None:
         """Fills them in."""
-        values = self._values
-        for number, base in enumerate(bases):
-            values[number] = base
+        self.give(bases)
         self.fill()
+
+    def give(self, bases: Sequence[int]) -> None:
+        """Notes the bases for `fill`, or for the `job`."""
+        self._pack(self._words, 0, *bases)
 
     def fill(self) -> None:
         """As `write`, with the bases as they are."""
-        if self._sealed is None:
-            table = np.array(self._table, dtype=np.int64)
-            self._kept = [*{id(k): k for k in self._kept}.values(), table]
-            self._sealed = table.ctypes.data, len(table) // 3
-        self._call(*self._sealed)
+        self._call(*(self._sealed or self._seal()))
+
+    @property
+    def job(self) -> tuple[int, tuple[int, int]]:
+        """Filling in as a job among others, when all has been added: kernel and arguments."""
+        return _code()[1]["fill"], self._sealed or self._seal()
+
+    def _seal(self) -> tuple[int, int]:
+        table = np.array(self._table, dtype=np.int64)
+        self._kept = [*{id(k): k for k in self._kept}.values(), table]
+        self._sealed = table.ctypes.data, len(table) // 3
+        return self._sealed
 
 
 @cache

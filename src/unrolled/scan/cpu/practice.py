@@ -15,7 +15,7 @@ from torch.nn import Parameter
 
 from ..stack import Call, Stack
 from . import refuses
-from .alike import Result, bound, known, plain, plain_reset, states_of
+from .alike import Result, bound, known, plain, plain_reset, states_of, transformed
 from .course import Course
 from .inference import take
 from .layer import cost, most_groups
@@ -68,6 +68,7 @@ def again(
         stack.num_layers > 1
         or lengths is not None
         or not plain(x)
+        or transformed()
         or not (reset is None or plain_reset(reset, x))
     ):
         return None

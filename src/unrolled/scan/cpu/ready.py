@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..stack import Call, Stack
 from . import refuses
-from .alike import Result, bound, known, plain, plain_lengths, plain_reset, states_of
+from .alike import Result, bound, guards, known, plain, plain_lengths, plain_reset, states_of, transformed
 from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
@@ -60,15 +60,17 @@ def again(
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
-    if not plain(x) or not (reset is None or plain_reset(reset, x)):
-        return None
-    if not (lengths is None or plain_lengths(lengths, x, batch_first)):
+    if type(x) is not Tensor or transformed():
         return None
     # Not the stack itself, whose hash takes as long as all else here.
-    key = (id(stack), x.dtype, x.shape, reset is None, lengths is None, batch_first, lower)
+    key = (id(stack), x.shape, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters, batch_first)
+        return None
+    if not (reset is None or plain_reset(reset, x)):
+        return None
+    if not (lengths is None or plain_lengths(lengths, x, batch_first)):
         return None
     most = 1 if kind.cost < ALONE else x.shape[0 if batch_first else 1] * stack.hidden_size
     if most == 1:
@@ -78,9 +80,9 @@ def again(
 
 
 def _remember(key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor], batch_first: bool) -> None:
-    batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
-    if not batch * time or not stack.input_size:
+    if not plain(x) or not x.numel() or not stack.input_size:
         return
+    batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
     # What was laid out for a layer goes with the layer.
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False
@@ -100,18 +102,21 @@ def _run(
     batch_first: bool,
     lower: torch.dtype | None,
 ) -> Result | None:
+    made = pool, count, x, parameters, lengths, reset, batch_first, lower
     ready = _taken(kind, count)
-    if ready is None or not ready.holds(parameters):
-        ready = _made(kind, pool, count, x, parameters, lengths, reset, batch_first, lower)
+    if ready is None or not ready.fits(x, parameters):
+        ready = _made(kind, *made)
         if ready is None:
             return None
-        _make_room(kind, ready.floats)
     states = ready.zeros if state is None else states_of(state, ready.shapes)
     if states is None or not known(x, kind.stack):
         kind.ready.append(ready)
         return None
     result = ready.run(pool, x, states, lengths, reset)
-    if ready.floats <= MOST_FLOATS:
+    if result is None:  # the parameters hold something else by now
+        ready = _made(kind, *made)
+        result = ready and ready.run(pool, x, states, lengths, reset)
+    if result is not None and ready.floats <= MOST_FLOATS:
         kind.ready.append(ready)
     return result
 
@@ -152,12 +157,9 @@ def _made(
 ) -> _Ready | None:
     """A call of this kind laid out, if the engine takes it."""
     stack = kind.stack
-    wanted = list(stack.shapes.values())
-    if (x.dtype is torch.float32 and x.shape[-1] != stack.input_size) or [
-        tuple(p.shape) for p in parameters
-    ] != wanted:
+    if not plain(x) or (x.dtype is torch.float32 and x.shape[-1] != stack.input_size):
         return None
-    if not all([p.is_contiguous() for p in parameters]):
+    if not _dense(stack, parameters):
         return None
     input = x if batch_first else x.transpose(0, 1)
     slots = stack.num_layers * stack.directions
@@ -166,17 +168,33 @@ def _made(
     reset = reset if reset is None or batch_first else reset.transpose(0, 1)
     call = Call(stack, input, tuple(parameters), tuple(zeros), lengths, reset, lower=lower)
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
-        return None if refuses(call) is not None else _Ready(call, pool, count, batch_first)
+        if refuses(call) is not None:
+            return None
+        ready = _Ready(call, x, pool, count, batch_first)
+    _make_room(kind, ready.floats)
+    return ready
+
+
+def _dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:
+    """Whether the parameters are of their shapes and as the kernels read them."""
+    for p, shape in zip(parameters, stack.shapes.values(), strict=True):
+        if p.dtype is not torch.float32 or p.shape != shape or not p.is_contiguous():
+            return False
+        if not p.is_cpu or p.is_neg():
+            return False
+    return True
 
 
 class _Ready:
-    """One call laid out for `count` workers: all but where its input, output and states lie."""
+    """One call laid out for `count` workers: all but where its input, output and states lie.
 
-    def __init__(self, call: Call, pool: Pool | None, count: int, batch_first: bool) -> None:
+    x: the input as it came, of which `call` may have a view."""
+
+    def __init__(self, call: Call, x: Tensor, pool: Pool | None, count: int, batch_first: bool) -> None:
         stack, self.count = call.stack, count
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
-        self._digest = Digest(call.parameters)
-        self._own = [weakref.ref(p) for p in call.parameters]
+        self._stack, self._guards = stack, guards([x, *call.parameters])
+        self._digest = Digest(call.parameters, count)
         self._addresses = [p.data_ptr() for p in call.parameters]
         self.zeros = call.state
         self._zeros = [s.data_ptr() for s in call.state]
@@ -220,7 +238,10 @@ class _Ready:
             self._kept += [x, out]
             self._layers.append(layer)
             x = out
-        self._work = Work(phases)
+        fill, table = self._fills.job
+        filled = [[table], *[[] for _ in range(count - 1)]]
+        # The comparison of the weights is a part of the work: afterwards is early enough to know.
+        self._work = Work([[self._digest.jobs, (fill, filled)], *phases])
         # The memory of this call's own input and output is not for keeping: every call has its own.
         self._kept = [k for k in self._kept if k is not call.input and k is not last]
         between = {id(k): k.numel() for k in self._kept if isinstance(k, Tensor)}
@@ -236,14 +257,11 @@ class _Ready:
         found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
         return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
 
-    def holds(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether these are the parameters it was laid out for, and hold what they held."""
-        for p, own, address in zip(parameters, self._own, self._addresses, strict=True):
-            if own() is not p or p.data_ptr() != address:
-                return False
-            if p.dtype is not torch.float32 or not p.is_contiguous():
-                return False
-        return self._digest.holds()
+    def fits(self, x: Tensor, parameters: Sequence[Tensor]) -> bool:
+        """Whether the parameters lie where it was laid out for, and all is as the kernels read it."""
+        if [p.data_ptr() for p in parameters] != self._addresses:
+            return False
+        return self._guards(x, *parameters) or (plain(x) and _dense(self._stack, parameters))
 
     def run(
         self,
@@ -252,16 +270,15 @@ class _Ready:
         states: Sequence[Tensor],
         lengths: Tensor | None,
         reset: Tensor | None,
-    ) -> Result:
-        """The call itself; the states are sound."""
+    ) -> Result | None:
+        """The call itself, the states being sound; None: the parameters do not hold what they held."""
         out = self._make_out()
         finals = [make() for make in self._make_finals]
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
-        bases = [x.data_ptr(), out.data_ptr(), *initial]
-        bases += [f.data_ptr() for f in finals]
+        bases = [x.data_ptr(), out.data_ptr(), *initial, *[f.data_ptr() for f in finals]]
         if reset is not None:
             bases.append(reset.data_ptr())
-        self._fills.write(bases)
+        self._fills.give(bases)
         if lengths is not None:
             for layer in self._layers:
                 layer.shares(lengths.numpy())
@@ -269,6 +286,8 @@ class _Ready:
             self._work.alone()
         else:
             pool.run(self._work)
+        if self._digest.differs:
+            return None
         if self._lower is None or self._lower is self._dtype:
             return out, tuple(finals)
         return out.to(self._lower), tuple([f.to(self._lower) for f in finals])
