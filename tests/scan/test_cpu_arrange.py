@@ -14,8 +14,8 @@ SIZES = [(1, 1), (5, 3), (16, 16), (17, 33), (8, 65), (31, 7), (64, 48)]
 
 
 def moved(kind, matrix, panels, sizes, vectors=(), count=2):
-    tasks = arrange.Tasks({"matrix": 0, "panels": 1, "first": 2, "second": 3})
     names = ["matrix", "panels", *["first", "second"][: len(vectors)]]
+    tasks = arrange.Tasks({name: index for index, name in enumerate(names)})
     tasks.add(kind, sizes, **{name: (name, 0) for name in names})
     with workers(1e6, 1 << 20) as (pool, granted):
         copies = arrange.Copies(tasks, min(count, granted), machine())

@@ -18,7 +18,7 @@ def emit(machine: Machine) -> str:
     module = Module(machine.width)
     cut = tiles(1, machine.registers)
     copies(module)
-    lanes = min(_LANES, machine.width) if machine.registers == 32 else 4
+    lanes = lanes_of(machine)
     widest = _PANELS
     for panels in range(1, widest + 1):
         outer(module, f"outer_{panels}", lanes, panels)
@@ -31,16 +31,25 @@ def emit(machine: Machine) -> str:
     return str(module)
 
 
+def lanes_of(machine: Machine) -> int:
+    """Units of a panel of a's that `weights` takes at a time."""
+    return min(_LANES, machine.width) if machine.registers == 32 else 4
+
+
 def _weights(module: Module, lanes: int, widest: int) -> None:
     """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n]; if
     fresh, = instead of +=.
 
-    places: the row of each of a's panels' first unit in the result. A worker has some of a's panels;
-    `together` segments at a time, so that they stay in cache."""
+    places: for each of a's panels its first unit's row in the result, and how many times `lanes` of its
+    units there are. A worker has some of a's panels, or, if across, of the operand's; `together` segments
+    at a time, so that they stay in cache."""
     f = module.function("weights", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    a0, a1 = share(f, b, rank, "a_panels")
+    across = f.compare("ne", b["across"], 0)
+    (a0, a1), (o0, o1) = (share(f, b, rank, name) for name in ("a_panels", "o_panels"))
+    a0, a1 = f.choose(across, f.int(0), a0), f.choose(across, b["a_panels"], a1)
+    o0, o1 = f.choose(across, o0, f.int(0)), f.choose(across, o1, b["o_panels"])
     segments, together, step = b["segments"], b["together"], b["segment"]
     a_panel, o_panel = b["g_lines"] * f.bytes, b["o_lines"] * f.bytes
     at = f.variable(f.int(0))
@@ -53,9 +62,9 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
 
         def tile(width: int, o: Value) -> None:
             x = f.at(b["operand"], o * o_panel + first * step)
-            with f.loop(a0, a1) as panel, f.loop(0, f.width // lanes) as part:
+            with f.loop(a0, a1) as panel, f.loop(0, _place(f, b, panel, 1)) as part:
                 a = f.at(b["a"], panel * a_panel + first * step + part * (4 * lanes))
-                row = _row(f, b, panel) + part * lanes
+                row = _place(f, b, panel) + part * lanes
                 result = f.at(b["result"], row * b["result_row"] + o * f.bytes)
                 f.call(
                     "void",
@@ -63,23 +72,24 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
                     [a, x, o_panel, end - first, counts, step, step, result, b["result_row"], fresh],
                 )
 
-        for_widths(f, f.int(0), b["o_panels"], range(widest, 0, -1), tile)
+        for_widths(f, o0, o1, range(widest, 0, -1), tile)
         f.set(at, end)
+    a1 = f.choose(across, f.choose(f.compare("eq", rank, 0), a1, a0), a1)
     with f.when(f.compare("ne", b["sums"], f.null())), f.loop(a0, a1) as panel:
         total = f.variable(f.constant(0.0))
         with f.loop(0, segments) as s:
             source = f.at(b["a"], panel * a_panel + s * step)
             with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
                 _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
-        place = f.at(b["sums"], _row(f, b, panel) * 4)
+        place = f.at(b["sums"], _place(f, b, panel) * 4)
         with f.when(f.compare("eq", b["fresh"], 0)):
             _increase(f, total, f.load(f.vector, place, f.bytes))
         f.store(f.get(f.vector, total), place, f.bytes)
     f.finish()
 
 
-def _row(f: Function, b: Block, panel: Value) -> Value:
-    return f.load(I64, f.at(b["places"], panel * 8), 8)
+def _place(f: Function, b: Block, panel: Value, word: int = 0) -> Value:
+    return f.load(I64, f.at(b["places"], panel * 16 + 8 * word), 8)
 
 
 def _increase(f: Function, total: Value, value: Value) -> None:
@@ -177,7 +187,7 @@ def _symbols(module: Module) -> None:
             f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {value.name}"), target, f.bytes)
             _increase(f, total, value)
         with f.when(f.compare("ne", b["sums"], f.null())):
-            place = f.at(b["sums"], _row(f, b, panel) * 4)
+            place = f.at(b["sums"], _place(f, b, panel) * 4)
             _increase(f, total, f.load(f.vector, place, f.bytes))
             f.store(f.get(f.vector, total), place, f.bytes)
     f.finish()

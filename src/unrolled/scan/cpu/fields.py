@@ -26,7 +26,7 @@ _NUMBERS = (
     *("low_row", "low_step", "dout_low", "final_low"),
     *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "dout_row", "dout_step"),
     *("g_lines", "o_lines", "a_panels", "o_panels", "result_row", "result_step", "result_size"),
-    *("segments", "segment", "together", "groups", "fresh"),
+    *("segments", "segment", "together", "groups", "fresh", "across"),
 )
 _PER_STATE = ("state", "initial", "initial_row", "start", "final", "final_row", "dstate", "dfinal")
 _PER_STATE_TOO = ("dfinal_row", "dinitial", "dinitial_row", "dstart")

@@ -255,7 +255,8 @@ _MEETINGS = 0.3
 def cost(stack: Stack, input_size: int, batch: int, time: int) -> float:
     """About how many microseconds of one core's forward pass there are to share: all of it, less what
     meetings would take of those who share the units."""
-    hidden, dense = stack.hidden_size * stack.cell.gates, stack.cell.recurrent == "dense"
+    width, dense = machine().width, stack.cell.recurrent == "dense"
+    hidden = panels(stack.hidden_size, width) * width * stack.cell.gates
     products = input_size + (stack.output_size if dense else 0)
     alone = batch * time * hidden * (products / 40e3 + 4e-4)
     together = dense and not _apart(stack, stack.cell.gates, batch, torch.get_num_threads())

@@ -6,7 +6,7 @@ As `ready` does for inference, and for the same reason.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import Parameter
 
 from ..stack import Call, Stack
 from . import refuses
-from .alike import Result, bound, known, plain, plain_reset, states_of, transformed
+from .alike import Result, bound, guards, known, plain, plain_reset, states_of, transformed
 from .course import Course
 from .inference import take
 from .layer import cost, most_groups
@@ -36,6 +36,8 @@ class _Kind(NamedTuple):
     shapes: list[torch.Size]
     cost: float
     trial: Trial
+    guards: Callable[..., bool]
+    """Whether input and parameters are as ever, and one of them wants a gradient; no is not sure."""
     end: weakref.finalize[..., Tensor]
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
@@ -64,24 +66,24 @@ def again(
 
     lower: the dtype that they are rounded to, if not the kernels' own.
     """
-    if (
-        stack.num_layers > 1
-        or lengths is not None
-        or not plain(x)
-        or transformed()
-        or not (reset is None or plain_reset(reset, x))
-    ):
+    if stack.num_layers > 1 or lengths is not None or type(x) is not Tensor or transformed():
         return None
-    key = (id(stack), x.dtype, x.shape, batch_first)
+    key = (id(stack), x.shape, batch_first)
     kind = _kinds.get(key)
-    if kind is None or kind.stack is not stack or not kind.holds(parameters):
-        kind = _remember(key, stack, x, parameters, batch_first)
-        if kind is None:
+    if kind is not None and kind.stack is not stack:
+        kind = None
+    as_ever = kind is not None and kind.guards(x, *parameters)
+    if not as_ever:
+        if not plain(x):
             return None
+        if kind is None or not kind.holds(parameters):
+            kind = _remember(key, stack, x, parameters, batch_first)
+    if kind is None or not (reset is None or plain_reset(reset, x)):
+        return None
     states = kind.zeros if state is None else states_of(state, kind.shapes)
     if states is None or not known(x, stack):
         return None
-    if not any([t.requires_grad for t in (x, *parameters, *states)]):
+    if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
     rows = x.shape[0 if batch_first else 1]
     with workers(kind.cost, rows * stack.hidden_size, kind.trial) as (pool, count):
@@ -131,6 +133,17 @@ def _remember(
     end.atexit = False
     own = [weakref.ref(p) for p in parameters]
     about = cost(stack, stack.input_size, batch, time)
-    kind = _kinds[key] = _Kind(stack, own, kernel, zeros, [z.shape for z in zeros], about, Trial(), end)
+    graded = any([t.requires_grad for t in (x, *parameters)])
+    kind = _kinds[key] = _Kind(
+        stack=stack,
+        parameters=own,
+        kernel=kernel,
+        zeros=zeros,
+        shapes=[z.shape for z in zeros],
+        cost=about,
+        trial=Trial(),
+        guards=guards([x, *parameters]) if graded else lambda *_: False,
+        end=end,
+    )
     bound(_kinds)
     return kind

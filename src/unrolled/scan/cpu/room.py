@@ -40,7 +40,7 @@ def maker(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Callable[
         return lent.maker(shape, dtype)
     with torch.inference_mode(False):
         like = torch.empty(shape, dtype=dtype)
-    # Reading a shape and a dtype anew takes a quarter of a microsecond, from a torch.Size another whole one.
+    # Reading a shape and a dtype takes a quarter of a microsecond, from a torch.Size another whole one.
     return partial(torch.empty_like, like)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ..stack import Stack
-from . import arrange
+from . import after, arrange
 from .derived import BASE, OUTPUT, RESULT, Blocks, Derived, Memory
 from .layer import Layer
 from .pool import Jobs
@@ -184,7 +184,7 @@ class Side:
         bias: bool = True,
         added: bool = False,
     ) -> None:
-        """Which rows of the result the panels of dg are, and the bias's gradient.
+        """Which rows of the result the panels of dg are, how much of each is used; and the bias's gradient.
 
         added: whether the kernel adds to what is there, instead of beginning with the first block."""
         rows, width = self._rows(name), self.width
@@ -193,7 +193,9 @@ class Side:
             (gate if direct else index) * (rows if direct else count * width)
             for index, gate in enumerate(gates)
         ]
-        places = np.array([f + p * width for f in first for p in range(count)], dtype=np.int64)
+        lanes = after.lanes_of(self.shape.machine)
+        parts = [panels(min(width, rows - p * width), lanes) for p in range(count)]
+        places = np.array([(f + p * width, parts[p]) for f in first for p in range(count)], dtype=np.int64)
         self._arrays.append(places)
         bias = bias and self.stack.bias and name != "hr"
         base, take = ("zeros", self._memory.take_zeros) if added else ("rest", self._memory.take)
@@ -256,11 +258,11 @@ class Side:
         """What `count` workers do before the scan, after it, and last of all.
 
         moving: the words of a group's block that differ from call to call."""
-        after, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
+        kernels, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
         for block in self._scans:
             block.set(workers=scan_workers)
         for block in [*self._features, *(b for _, _, b in self._products)]:
-            block.set(workers=count)
+            block.set(workers=count, across=block.across(count))
         derived = [*self._scans, *self._features, *(b for _, _, b in self._products)]
         self._blocks = Blocks(derived, [self._into, self._out_of], count, moving)
         self.scans = [self._blocks.address(b) for b in self._scans]
@@ -273,8 +275,8 @@ class Side:
 
         before, last = ([(address, arrange.jobs(at, count))] for at in self._blocks.tasks)
         first: Phase = before if len(self._into) else []
-        first += [(after["features"], jobs(b)) for b in self._features]
-        products = [(after[kernel], jobs(block)) for kernel, _, block in self._products]
+        first += [(kernels["features"], jobs(b)) for b in self._features]
+        products = [(kernels[kernel], jobs(block)) for kernel, _, block in self._products]
         return first, products, last if len(self._out_of) else []
 
     def begin(self) -> None:
