@@ -125,7 +125,8 @@ def _input_rows(module: Module, cut: Tiles) -> None:
                 f"x_{height}_{width}",
                 [
                     *(f.at(b["a"], n * f.bytes), lines, groups, b["p_full"], b["p_tail"]),
-                    *(f.at(b["operand"], p * b_panel), b_panel, zeros, nothing, nothing, zeros, nothing),
+                    *(f.at(b["operand"], p * b_panel), b_panel),
+                    *(zeros, nothing, nothing, nothing, zeros, nothing),
                     *(scratch, f.int(height * f.bytes), f.int(f.bytes)),
                 ],
             )

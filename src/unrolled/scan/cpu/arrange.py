@@ -187,7 +187,8 @@ def _cut(f: Function, t: _Words) -> None:
         added = _added(f, t, p, lanes)
         with f.loop(r0, r1) as r:
             value = get(f, f.at(t.matrix, r * t.row + p * f.bytes), lanes)
-            f.store(_sum(f, value, added), f.at(t.panels, p * t.panel + r * t.line), f.bytes)
+            # Panels of one line may begin anywhere, and the next ones on the lanes that are left.
+            f.store(_sum(f, value, added), f.at(t.panels, p * t.panel + r * t.line))
 
 
 def _join(f: Function, t: _Words) -> None:

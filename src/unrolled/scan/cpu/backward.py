@@ -56,6 +56,7 @@ def _rows(module: Module, shape: Shape, name: str) -> None:
             out = f.at(target, (p * rows + row) * f.bytes)
             zeros, nothing, one = b["zeros"], f.int(0), f.int(f.bytes)
             first = [out, rows * f.bytes, one] if recurrent else [zeros, nothing, nothing]
+            first.append(nothing)
             f.call(
                 "void",
                 f"h_{height}_{width}",

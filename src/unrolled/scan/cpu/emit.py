@@ -124,6 +124,11 @@ class Function:
         """Writes the value at the address."""
         self.do(f"store {value.type} {value.name}, ptr {address.name}, align {align}")
 
+    def call_at(self, address: Value, arguments: Sequence[Value]) -> None:
+        """Calls the function at an address, which returns nothing."""
+        text = ", ".join(f"{a.type} {a.name}" for a in arguments)
+        self.do(f"call void {address.name}({text})")
+
     def call(self, type: str, name: str, arguments: Sequence[Value]) -> Value:
         """The result of a function or intrinsic (declared where it is not of this module)."""
         self._declare(type, name, arguments)

@@ -7,8 +7,9 @@ from .emit import I64, PTR, Function, Value
 MOST_STATES = 8
 
 _POINTERS = (
-    # input: features (rows x_row, steps x_step apart) packed into xa, or indices into table
-    *("x", "xa", "indices", "table", "xp"),
+    # input: features (rows x_row, steps x_step apart) packed into xa, or indices of rows of w_x; their
+    # product (rows xp_row, panels xp_panel, gates xp_gate apart), and the kernel that makes it
+    *("x", "xa", "indices", "xp", "feed"),
     # weights: input, recurrent, projection; initial sums; vectors of one weight a unit
     *("w_x", "w_r", "w_p", "bias_x", "bias_r", "zeros", "vectors"),
     # rows: which row of the tensors each is, active rows of each step, last step of each row
@@ -22,6 +23,7 @@ _POINTERS = (
 _NUMBERS = (
     *("steps", "rows", "chunk", "workers", "panels", "hidden", "out_panels", "out_size", "in_panels"),
     *("in_full", "in_tail", "h_full", "h_tail", "p_full", "p_tail", "panel_step"),
+    *("x_panels", "xp_row", "xp_panel", "xp_gate", "xp_step"),
     *("x_row", "x_step", "i_row", "i_step", "symbols", "out_row", "out_step"),
     *("low_row", "low_step", "dout_low", "final_low"),
     *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "dout_row", "dout_step"),

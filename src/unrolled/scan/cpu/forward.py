@@ -1,4 +1,5 @@
-"""The forward kernel of a cell: input product, recurrent product and equations in one loop over time.
+"""The forward kernel of a cell: recurrent product and equations in one loop over time, after the input
+product of a chunk of it (`feed`).
 
 One call runs a group of rows; several workers may share it, each with its own panels of units, and
 meet at a barrier after every step. Rows come longest first, so that the active ones are a prefix.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
-from .products import Tiles, for_tiles, for_widths
+from .products import Tiles, for_tiles
 from .shape import BARRIER, Shape, copies, copies_low, get, products, put_final, put_output, slot
 from .step import point, projected_rows, step_rows
 from .sync import barrier, share
@@ -18,16 +19,11 @@ def emit(shape: Shape) -> str:
     """The kernel `forward(block, rank)` as LLVM IR."""
     module = Module(shape.machine.width)
     barrier(module, BARRIER)
-    merged = {g: i for i, g in enumerate(shape.graph.x_gates)}
-    x_sources = [("bias", i) for i in range(shape.x_columns)]
     r_sources = [("bias", i) for i in range(len(shape.graph.r_only))]
-    r_sources += [("c", merged[g]) for g in shape.graph.merged]
+    r_sources += [("c", gate) for gate in shape.graph.merged]
     copies(module)
     copies_low(module, shape.machine)
     point(module, shape)
-    if x_sources:
-        products(module, "x", shape.cut(shape.x_columns), x_sources)
-        _input_rows(module, shape)
     if r_sources:
         products(module, "r", shape.cut(shape.r_columns), r_sources)
         step_rows(module, shape)
@@ -35,59 +31,8 @@ def emit(shape: Shape) -> str:
         products(module, "p", shape.cut(1), [("bias", 0)])
         projected_rows(module, shape)
     _begin(module, shape)
-    _chunk(module, shape)
     _main(module, shape)
     return str(module)
-
-
-def _input_rows(module: Module, shape: Shape) -> None:
-    """input_R(block, p0, p1, n): the input product of R rows from n on, for some panels."""
-    cut, columns = shape.cut(shape.x_columns), shape.x_columns
-    for rows in cut.sizes:
-        f = module.function(f"input_{rows}", [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "n")])
-        b = Block(f, f.arguments[0])
-        p0, p1, n = f.arguments[1:]
-        length = b["x_lines"]
-        row = columns * f.bytes
-        b_panel = (b["in_full"] * f.width + b["in_tail"]) * row
-
-        def tile(
-            width: int,
-            p: Value,
-            f: Function = f,
-            b: Block = b,
-            n: Value = n,
-            length: Value = length,
-            b_panel: Value = b_panel,
-            rows: int = rows,
-            row: int = row,
-        ) -> None:
-            bias = f.at(b["bias_x"], p * row)
-            out = f.at(b["xp"], (p * length + n) * row)
-            f.call(
-                "void",
-                f"x_{rows}_{width}",
-                [
-                    f.at(b["xa"], n * f.bytes),
-                    length * f.bytes,
-                    f.int(1),
-                    b["in_full"],
-                    b["in_tail"],
-                    f.at(b["w_x"], p * b_panel),
-                    b_panel,
-                    bias,
-                    f.int(0),
-                    f.int(0),
-                    bias,
-                    f.int(row),
-                    out,
-                    length * row,
-                    f.int(row),
-                ],
-            )
-
-        for_widths(f, p0, p1, cut.widths[rows], tile)
-        f.finish()
 
 
 def _begin(module: Module, shape: Shape) -> None:
@@ -123,71 +68,6 @@ def _begin(module: Module, shape: Shape) -> None:
     f.finish()
 
 
-def _chunk(module: Module, shape: Shape) -> None:
-    """chunk(block, rank, s0, s1): the input projection of the steps s0..s1, own panels."""
-    f = module.function("chunk", [(PTR, "block"), (I64, "rank"), (I64, "s0"), (I64, "s1")])
-    block, rank, s0, s1 = f.arguments
-    b = Block(f, block)
-    if not shape.x_columns:
-        f.finish()
-        return
-    p0, p1 = share(f, b, rank, "panels")
-    rows, rowmap, active = b["rows"], b["rowmap"], b["active"]
-    length, wide = b["x_lines"], shape.x_columns * f.bytes
-    with f.when(f.compare("ne", b["indices"], f.null())), f.loop(s0, s1) as s:
-        count = f.load(I64, f.at(active, s * 8), 8)
-        with f.loop(0, count) as i:
-            actual = f.load(I64, f.at(rowmap, i * 8), 8)
-            place = f.at(b["indices"], actual * b["i_row"] + s * b["i_step"])
-            index, n = f.load(I64, place, 8), (s - s0) * rows + i
-            with f.loop(p0, p1) as p:
-                source = f.at(b["table"], (p * b["symbols"] + index) * wide)
-                target = f.at(b["xp"], (p * length + n) * wide)
-                for c in range(shape.x_columns):
-                    value = f.load(f.vector, f.at(source, c * f.bytes), f.bytes)
-                    f.store(value, f.at(target, c * f.bytes), f.bytes)
-    with f.when(f.compare("eq", b["indices"], f.null())):
-        # Nobody may still read the chunk before this one.
-        f.call("void", BARRIER, [b["barrier"], b["workers"]])
-        _pack(f, b, rank, s0, s1)
-        f.call("void", BARRIER, [b["barrier"], b["workers"]])
-        cut = shape.cut(shape.x_columns)
-
-        def from_row(base: Value, count: Value) -> None:
-            def body(height: int, row: Value) -> None:
-                f.call("void", f"input_{height}", [block, p, end, base + row])
-
-            for_tiles(f, count, b["tiles_x"], cut, body)
-
-        at = f.variable(p0)
-        with f.whilst() as after:
-            p = f.get(I64, at)
-            f.leave_unless(f.compare("slt", p, p1), after)
-            end = f.least(p + b["panel_step"], p1)
-            with f.when(f.compare("ne", b["full"], 0)):
-                from_row(f.int(0), (s1 - s0) * rows)
-            with f.when(f.compare("eq", b["full"], 0)), f.loop(s0, s1) as s:
-                from_row((s - s0) * rows, f.load(I64, f.at(active, s * 8), 8))
-            f.set(at, end)
-    f.finish()
-
-
-def _pack(f: Function, b: Block, rank: Value, s0: Value, s1: Value) -> None:
-    """This worker's share of the steps' features, from a row-major tensor into panels."""
-    rows, workers = b["rows"], b["workers"]
-    length, features = b["x_lines"], b["in_full"] * f.width + b["in_tail"]
-    steps = s1 - s0
-    with f.loop(steps * rank // workers, steps * (rank + 1) // workers) as local:
-        s = s0 + local
-        count = f.load(I64, f.at(b["active"], s * 8), 8)
-        with f.loop(0, count) as i:
-            actual = f.load(I64, f.at(b["rowmap"], i * 8), 8)
-            source = f.at(b["x"], actual * b["x_row"] + s * b["x_step"])
-            with f.loop(0, b["in_panels"]) as k:
-                value = get(f, f.at(source, k * f.bytes), features - k * f.width)
-                f.store(value, f.at(b["xa"], (k * length + local * rows + i) * f.bytes), f.bytes)
-
-
 def _main(module: Module, shape: Shape) -> None:
     f = module.function("forward", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
@@ -203,7 +83,8 @@ def _main(module: Module, shape: Shape) -> None:
         s0 = f.get(I64, at)
         f.leave_unless(f.compare("slt", s0, steps), after)
         s1 = f.least(s0 + b["chunk"], steps)
-        f.call("void", "chunk", [block, rank, s0, s1])
+        if shape.x_columns:
+            f.call_at(b["feed"], [block, rank, s0, s1])
         with f.loop(s0, s1) as s:
             count = f.load(I64, f.at(active, s * 8), 8)
             arguments = [s, s - s0]

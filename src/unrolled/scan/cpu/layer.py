@@ -15,8 +15,10 @@ from ..stack import Stack
 from .fields import FIELDS
 from .machine import machine
 from .pool import ALONE
+from .products import Tiles
+from .program import feed_kernel
 from .room import memory
-from .shape import Shape, panels
+from .shape import Shape, panels, x_columns
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,24 @@ class Geometry:
     def in_panels(self) -> int:
         """Panels of the input."""
         return panels(self.input_size, self.width)
+
+    @property
+    def x_columns(self) -> int:
+        """Columns of the input product's panels."""
+        return x_columns(self.stack, self.width)
+
+    @cached_property
+    def x_panels(self) -> int:
+        """Panels of the input product."""
+        return panels(self.stack.cell.gates * self.stack.hidden_size, self.width) // self.x_columns
+
+    def x_strides(self, lines: int) -> tuple[int, int, int]:
+        """Of the input product of so many rows: floats from row to row, panel to panel, gate to gate."""
+        columns, width = self.x_columns, self.width
+        if self.stack.hidden_size % width == 0:
+            return columns * width, lines * columns * width, width
+        # Row by row, since a gate's units may begin anywhere; an odd number of cache lines apart.
+        return (self.x_panels | 1) * width, width, self.stack.hidden_size
 
     def state_panels(self, k: int) -> int:
         """Panels of state k."""
@@ -102,10 +122,11 @@ class Group:
         hidden, out = geometry.hidden_panels, geometry.out_panels
         # Panels an odd number of cache lines apart do not meet in the same sets of the cache.
         self.lines = (time + 1 if training else 2) * count | 1
-        per_row = width * (hidden * shape.x_columns + (0 if indexed else geometry.in_panels))
+        per_row = width * (geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels))
         room = shape.machine.l2 // 4 // 4
         chunk = max(1, min(time, room // max(1, per_row * count)))
         x_lines = chunk * count | 1
+        strides = geometry.x_strides(x_lines)
         full, tail = divmod(geometry.input_size, width)
         h_full, h_tail = divmod(stack.output_size, width)
         p_full, p_tail = divmod(stack.hidden_size, width)
@@ -125,20 +146,28 @@ class Group:
             h_tail=h_tail,
             p_full=p_full,
             p_tail=p_tail,
-            panel_step=_panel_step(shape, count),
+            panel_step=_panel_step(shape.cut(shape.r_columns), count),
             symbols=geometry.input_size,
+            feed=feed_kernel(geometry.x_columns, shape.machine) if shape.x_columns else 0,
+            x_panels=geometry.x_panels,
+            xp_row=4 * strides[0],
+            xp_panel=4 * strides[1],
+            xp_gate=4 * strides[2],
+            xp_step=_panel_step(shape.cut(geometry.x_columns), chunk * count),
             mask=-1 if training else 1,
             s_lines=self.lines,
             x_lines=x_lines,
         )
         self.deal(rows)
-        for name, columns in (("tiles_x", shape.x_columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
-            self.keep(name, shape.cut(columns).table())
+        columns = geometry.x_columns
+        for name, own in (("tiles_x", columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
+            self.keep(name, shape.cut(own).table())
         sizes = {"zeros": width * 2, "barrier": 64}
         sizes |= {f"start{k}": geometry.state_panels(k) * count * width for k in range(shape.states)}
         if not training:
             sizes |= self.state_sizes()
-        sizes["xp"] = hidden * x_lines * shape.x_columns * width
+        # The last row's last gate is read as whole vectors.
+        sizes["xp"] = x_lines * (geometry.x_panels | 1) * columns * width + width
         if not indexed:
             sizes["xa"] = geometry.in_panels * x_lines * width
         self._lay_out(sizes)
@@ -185,10 +214,9 @@ class Group:
         self.scratch[starts["zeros"] : starts["barrier"] + 64] = 0
 
 
-def _panel_step(shape: Shape, rows: int) -> int:
+def _panel_step(cut: Tiles, rows: int) -> int:
     """Panels that pass over all row tiles together: few, so that their weights stay in the first
     cache, or many where there is but one tile."""
-    cut = shape.cut(max(shape.r_columns, 1))
     if rows <= cut.largest:
         return 8
     return max(cut.widths[cut.largest])

@@ -14,17 +14,17 @@ from . import arrange
 from .digest import Digest
 from .pool import Pool
 from .room import borrow
-from .shape import Shape, panels
+from .shape import Shape, panels, x_columns
 
-PARTS = ("w_x", "table", "bias_x", "w_r", "bias_r", "w_p", "vectors")
+PARTS = ("w_x", "bias_x", "w_r", "bias_r", "w_p", "vectors")
 
 
 class Packed:
     """One layer's and direction's parameters in panels.
 
-    w_x [panel][k][column][W] with bias_x [panel][column][W], or for indices table, the columns of the
-    input weight with the bias added: [panel][symbol][column][W]. w_r, bias_r: the recurrent product's.
-    w_p [panel][k][W]: the projection. vectors [panel][vector][W].
+    w_x [panel][k][column][W], for indices [symbol][panel][column][W], and bias_x [panel][column][W]: the
+    input product's. w_r, bias_r: the recurrent product's. w_p [panel][k][W]: the projection. vectors
+    [panel][vector][W].
     """
 
     def __init__(self, offsets: dict[str, int], floats: int) -> None:
@@ -57,16 +57,10 @@ class Packing:
         graph, dense, size = shape.graph, stack.cell.recurrent == "dense", stack.output_size
         b_ih = "b_ih" if stack.bias else "nothing"
         b_hh = "b_hh" if stack.bias and dense else "nothing"
-        biases = [
-            [self._gate(name, g) for name in ((b_ih, b_hh) if g in graph.merged else (b_ih,))]
-            for g in graph.x_gates
-        ]
-        x_gates = [self._gate("ih", g, input_size) for g in graph.x_gates]
-        if x_gates and indexed:
-            self._turn("table", x_gates, input_size, biases)
-        elif x_gates:
-            self._turn("w_x", x_gates, input_size)
-        self._lines("bias_x", biases)
+        if graph.x_gates:
+            both = [(b_ih, b_hh) if g in graph.merged else (b_ih,) for g in range(stack.cell.gates)]
+            biases = [[self._gate(name, g) for name in names] for g, names in enumerate(both)]
+            self._input(stack, input_size, indexed, biases)
         if dense:
             self._turn("w_r", [self._gate("hh", g, size) for g in graph.r_gates], size)
         self._lines("bias_r", [[self._gate(b_hh, g)] for g in graph.r_only])
@@ -80,21 +74,32 @@ class Packing:
     def _gate(self, name: str, gate: int, size: int = 1) -> _Source:
         return name, (4 * gate * self._hidden * size if name != "nothing" else 0)
 
-    def _turn(
-        self,
-        name: str,
-        sources: Sequence[_Source],
-        cols: int,
-        sums: Sequence[Sequence[_Source]] = (),
-        rows: int | None = None,
-    ) -> None:
+    def _input(self, stack: Stack, cols: int, indexed: bool, biases: Sequence[Sequence[_Source]]) -> None:
+        """Weights and biases of all gates: in columns, or side by side as if they were one gate's."""
+        columns, vector = x_columns(stack, self._width), 4 * self._width
+        rows = stack.cell.gates * self._hidden // columns
+        count, wide = panels(rows, self._width), columns * vector
+        panel, line = (wide, count * wide) if indexed else (cols * wide, wide)
+        start = self._part("w_x", count * columns * cols)
+        for column in range(columns):
+            sizes = arrange.Sizes(rows, cols, row=4 * cols, panel=panel, line=line)
+            source, target = self._gate("ih", column, cols), ("room", start + column * vector)
+            self._tasks.add(arrange.TURN, sizes, matrix=source, panels=target)
+        # A gate's last vector may go over the beginning of the next gate's, which is written after it: all
+        # of them are one row, so one worker's.
+        start, sizes = self._part("bias_x", count * columns + 1), arrange.Sizes(1, self._hidden, 0, wide, 0)
+        for gate, own in enumerate(biases):
+            added = dict(zip(("matrix", "first"), own, strict=False))
+            target = ("room", start + gate * (vector if columns > 1 else 4 * self._hidden))
+            self._tasks.add(arrange.CUT, sizes, panels=target, **added)
+
+    def _turn(self, name: str, sources: Sequence[_Source], cols: int, rows: int | None = None) -> None:
         rows, line = rows or self._hidden, 4 * self._width * len(sources)
         start = self._part(name, panels(rows, self._width) * cols * len(sources))
         for column, source in enumerate(sources):
-            added = dict(zip(("first", "second"), sums[column] if sums else (), strict=False))
             target = ("room", start + 4 * self._width * column)
             sizes = arrange.Sizes(rows, cols, row=4 * cols, panel=cols * line, line=line)
-            self._tasks.add(arrange.TURN, sizes, matrix=source, panels=target, **added)
+            self._tasks.add(arrange.TURN, sizes, matrix=source, panels=target)
 
     def _lines(self, name: str, sums: Sequence[Sequence[_Source]]) -> None:
         panel = 4 * self._width * len(sums)

@@ -54,7 +54,7 @@ def _emit() -> str:
         job = jobs.at(todo, i * 24)
         function, block = jobs.load(PTR, job, 8), jobs.load(PTR, jobs.at(job, 8), 8)
         rank = jobs.load(I64, jobs.at(job, 16), 8)
-        jobs.do(f"call void {function.name}(ptr {block.name}, i64 {rank.name})")
+        jobs.call_at(function, [block, rank])
     jobs.finish()
     barrier(module, "meet", public=True)
     _emit_serve(module)

@@ -77,6 +77,7 @@ PRODUCT = [
     ("c", PTR),  # initial sums of the columns that have them
     ("c_panel", I64),
     ("c_row", I64),
+    ("c_column", I64),
     ("bias", PTR),  # initial sums of the others, the same for every row
     ("bias_panel", I64),
     ("out", PTR),
@@ -88,7 +89,8 @@ PRODUCT = [
 def product(module: Module, name: str, rows: int, panels: int, sources: Sequence[tuple[str, int]]) -> None:
     """out[panel][row][column] = initial + Σ_k a[row][k] b[panel][k][column], k in order.
 
-    sources: for each column, ("c" or "bias", position): where its initial sum lies.
+    sources: for each column, ("c" or "bias", position): where its initial sum lies, which may be anywhere
+    in memory.
     """
     f = module.function(name, [(t, n) for n, t in PRODUCT])
     named = dict(zip([n for n, _ in PRODUCT], f.arguments, strict=True))
@@ -100,8 +102,10 @@ def product(module: Module, name: str, rows: int, panels: int, sources: Sequence
         for row in range(rows):
             here = f.at(c, named["c_row"] * row) if row else c
             for where, position in sources:
-                base = here if where == "c" else bias
-                sums.append(f.variable(f.load(f.vector, f.at(base, position * f.bytes), f.bytes)))
+                base, column = (here, named["c_column"]) if where == "c" else (bias, f.int(f.bytes))
+                sums.append(
+                    f.variable(f.load(f.vector, f.at(base, column * position) if position else base))
+                )
     b = [f.at(named["b"], named["b_panel"] * v) if v else named["b"] for v in range(panels)]
     weights, panel = f.variable(f.int(0)), f.variable(f.int(0))
     unroll = max(1, min(f.width, 64 // (rows * panels * columns)))

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...cells import Cell
-from . import after, backward, forward
+from . import after, backward, feed, forward
 from .cache import library
 from .keep import keep
 from .machine import Machine
@@ -37,6 +37,14 @@ def backward_kernel(cell: Cell, bias: bool, projected: bool, machine: Machine) -
     shape = _shape(cell, bias, projected, True, machine)
     made = library(lambda: backward.emit(shape), "backward", ("backward",), shape)
     return Kernel(made["backward"], shape, made)
+
+
+@cache
+def feed_kernel(columns: int, machine: Machine) -> int:
+    """The address of the kernel that makes an input product with so many columns."""
+    made = library(lambda: feed.emit(machine, columns), f"feed {columns}", ("feed",), None)
+    _forever.append(made)
+    return made["feed"]
 
 
 @cache

@@ -20,9 +20,8 @@ def step_rows(module: Module, shape: Shape) -> None:
         b = Block(f, f.arguments[0])
         _, p0, p1, row, step, local = f.arguments
         scratch = f.room(f"[{rows * max(cut.widths[rows]) * columns * f.width} x float]")
-        wide, xwide = columns * f.bytes, shape.x_columns * f.bytes
+        wide = columns * f.bytes
         a = slot(f, b, "state", 0, f.int(0), step, row)
-        length = b["x_lines"]
         b_panel = (b["h_full"] * f.width + b["h_tail"]) * wide
         n = local * b["rows"] + row
 
@@ -31,11 +30,11 @@ def step_rows(module: Module, shape: Shape) -> None:
             p: Value,
             f: Function = f,
             b: Block = b,
-            rest: tuple[Value, ...] = (a, length, b_panel, n, scratch, row, step, local),
-            shapes: tuple[int, int, int] = (rows, wide, xwide),
+            rest: tuple[Value, ...] = (a, b_panel, n, scratch, row, step, local),
+            shapes: tuple[int, int] = (rows, wide),
         ) -> None:
-            a, length, b_panel, n, scratch, row, step, local = rest
-            rows, wide, xwide = shapes
+            a, b_panel, n, scratch, row, step, local = rest
+            rows, wide = shapes
             r_only = len(shape.graph.r_only) * f.bytes
             f.call(
                 "void",
@@ -48,9 +47,10 @@ def step_rows(module: Module, shape: Shape) -> None:
                     b["h_tail"],
                     f.at(b["w_r"], p * b_panel),
                     b_panel,
-                    f.at(b["xp"], (p * length + n) * xwide),
-                    length * xwide,
-                    f.int(xwide),
+                    f.at(b["xp"], n * b["xp_row"] + p * b["xp_panel"]),
+                    b["xp_panel"],
+                    b["xp_row"],
+                    b["xp_gate"],
                     f.at(b["bias_r"], p * r_only),
                     f.int(r_only),
                     scratch,
@@ -97,10 +97,11 @@ class _Vector:
     def __init__(self, f: Function, b: Block, shape: Shape, j: Value, i: Value) -> None:
         _, sums, p0, _, first, rows, self._step, local = f.arguments
         self._f, self._b, self._shape = f, b, shape
-        xwide, wide = shape.x_columns * f.bytes, shape.r_columns * f.bytes
+        wide = shape.r_columns * f.bytes
         self._panel, self._row = p0 + j, first + i
         self._r = f.at(sums, (j * rows + i) * wide)
-        self._x = f.at(b["xp"], (self._panel * b["x_lines"] + local * b["rows"] + self._row) * xwide)
+        n = local * b["rows"] + self._row
+        self._x = f.at(b["xp"], n * b["xp_row"] + self._panel * b["xp_panel"])
         self._vectors = f.at(b["vectors"], self._panel * (shape.vectors * f.bytes))
 
     def leaf(self, node: Node) -> Value:
@@ -109,7 +110,8 @@ class _Vector:
         if node.op in ("r", "s"):
             place = f.at(self._r, graph.r_gates.index(index) * f.bytes)
         elif node.op == "x":
-            place = f.at(self._x, graph.x_gates.index(index) * f.bytes)
+            # Gates whose units do not fill vectors follow each other without a gap.
+            return f.load(f.vector, f.at(self._x, self._b["xp_gate"] * index))
         elif node.op == "vector":
             place = f.at(self._vectors, index * f.bytes)
         else:
@@ -163,7 +165,8 @@ def projected_rows(module: Module, shape: Shape) -> None:
                 f"p_{rows}_{width}",
                 [
                     *(a, slots * f.bytes, f.int(1), b["p_full"], b["p_tail"]),
-                    *(f.at(b["w_p"], q * b_panel), b_panel, zeros, nothing, nothing, zeros, nothing),
+                    *(f.at(b["w_p"], q * b_panel), b_panel),
+                    *(zeros, nothing, nothing, nothing, zeros, nothing),
                     *(state, slots * f.bytes, f.int(f.bytes)),
                 ],
             )
