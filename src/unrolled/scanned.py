@@ -125,8 +125,9 @@ class Scanned(Scriptable):
 
     def _flat(self) -> list[Tensor]:
         """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen."""
+        own: dict[str, Any] = self._parameters
         try:
-            return list(map(self._parameters.__getitem__, self.stack.shapes))
+            return list(map(own.__getitem__, self.stack.shapes))
         except KeyError:  # a parametrised one is no parameter any more, but an attribute
             return [getattr(self, name) for name in self.stack.shapes]
 

@@ -43,7 +43,7 @@ def guards(tensors: Sequence[Tensor]) -> Callable[..., bool]:
     it always says no.
     """
     try:
-        made = torch._C._dynamo.guards.TensorGuards
+        made = torch._C._dynamo.guards.TensorGuards  # pyright: ignore[reportAttributeAccessIssue]
         return made(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
     except (AttributeError, TypeError):
         return lambda *_: False

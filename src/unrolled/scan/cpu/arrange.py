@@ -20,11 +20,11 @@ from .machine import Machine
 from .pool import Jobs, Pool, Work
 from .shape import copies, get, put
 
-TASK = ("kind", "matrix", "row", "rows", "cols", "panels", "panel", "line", "first", "second")
+TASK = ("kind", "matrix", "row", "rows", "cols", "panels", "panel", "line", "added")
 """Of the matrix: its address, the bytes between rows, its size; of the panels: their address, the bytes
-between panels and between lines; vectors that are added to every column (turn) or row (cut), or 0."""
+between panels and between lines; a vector that is added to every row (cut alone), or 0."""
 _HEAD = 2
-_POINTERS = ("matrix", "panels", "first", "second")
+_POINTERS = ("matrix", "panels", "added")
 
 TURN, CUT, TURN_BACK, JOIN = range(4)
 
@@ -56,9 +56,9 @@ class Tasks:
         return len(self._words) // len(TASK)
 
     def add(self, kind: int, sizes: Sizes, **at: tuple[str, int]) -> None:
-        """One more; at: the base's name and the offset in bytes of matrix, panels, first, second."""
+        """One more; at: the base's name and the offset in bytes of matrix, panels, added."""
         start = _HEAD + len(self._words)
-        self._words += [kind, 0, sizes.row, sizes.rows, sizes.cols, 0, sizes.panel, sizes.line, 0, 0]
+        self._words += [kind, 0, sizes.row, sizes.rows, sizes.cols, 0, sizes.panel, sizes.line, 0]
         self.addresses += [(start + TASK.index(n), self._numbers[base], o) for n, (base, o) in at.items()]
 
     def block(self, workers: int) -> np.ndarray:
@@ -137,8 +137,7 @@ class _Words:
     panels: Value
     panel: Value
     line: Value
-    first: Value
-    second: Value
+    added: Value
 
     def share(self, count: Value) -> tuple[Value, Value]:
         """This worker's part of so many pieces."""
@@ -150,7 +149,6 @@ def _turn(f: Function, t: _Words) -> None:
     p0, p1 = t.share((t.rows + (width - 1)) // width)
     with f.loop(p0, p1) as p:
         left, target = t.rows - p * width, f.at(t.panels, p * t.panel)
-        added = _added(f, t, p, left)
         source = f.at(t.matrix, p * width * t.row)
         with f.loop(0, (t.cols + (width - 1)) // width) as k:
             lanes = t.cols - k * width
@@ -160,7 +158,7 @@ def _turn(f: Function, t: _Words) -> None:
                 square.append(get(f, f.at(source, t.row * i + k * f.bytes), there))
             for j, column in enumerate(_transposed(f, square)):
                 with f.when(f.compare("sgt", lanes, j)):
-                    f.store(_sum(f, column, added), f.at(target, (k * width + j) * t.line), f.bytes)
+                    f.store(column, f.at(target, (k * width + j) * t.line), f.bytes)
 
 
 def _turn_back(f: Function, t: _Words) -> None:
@@ -184,11 +182,14 @@ def _cut(f: Function, t: _Words) -> None:
     r0, r1 = t.share(t.rows)
     with f.loop(0, (t.cols + (f.width - 1)) // f.width) as p:
         lanes = t.cols - p * f.width
-        added = _added(f, t, p, lanes)
+        added = f.variable(f.constant(0.0))
+        with f.when(f.compare("ne", t.added, f.null())):
+            f.set(added, get(f, f.at(t.added, p * f.bytes), lanes))
         with f.loop(r0, r1) as r:
             value = get(f, f.at(t.matrix, r * t.row + p * f.bytes), lanes)
+            total = f.op(f.vector, f"fadd {f.vector} {value.name}, {f.get(f.vector, added).name}")
             # Panels of one line may begin anywhere, and the next ones on the lanes that are left.
-            f.store(_sum(f, value, added), f.at(t.panels, p * t.panel + r * t.line))
+            f.store(total, f.at(t.panels, p * t.panel + r * t.line))
 
 
 def _join(f: Function, t: _Words) -> None:
@@ -196,24 +197,6 @@ def _join(f: Function, t: _Words) -> None:
     with f.loop(r0, r1) as r, f.loop(0, (t.cols + (f.width - 1)) // f.width) as p:
         value = f.load(f.vector, f.at(t.panels, p * t.panel + r * t.line))
         put(f, value, f.at(t.matrix, r * t.row + p * f.bytes), t.cols - p * f.width)
-
-
-def _added(f: Function, t: _Words, panel: Value, lanes: Value) -> Value:
-    """The place of one panel of the vectors' sum."""
-    total = f.variable(f.constant(0.0))
-    for vector in (t.first, t.second):
-        with f.when(f.compare("ne", vector, f.null())):
-            value = get(f, f.at(vector, panel * f.bytes), lanes)
-            f.set(total, _plus(f, f.get(f.vector, total), value))
-    return total
-
-
-def _sum(f: Function, value: Value, added: Value) -> Value:
-    return _plus(f, value, f.get(f.vector, added))
-
-
-def _plus(f: Function, a: Value, b: Value) -> Value:
-    return f.op(f.vector, f"fadd {f.vector} {a.name}, {b.name}")
 
 
 def _transposed(f: Function, square: list[Value]) -> list[Value]:

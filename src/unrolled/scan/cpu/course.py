@@ -11,9 +11,10 @@ from torch import Tensor
 from ..stack import Call
 from .fields import FIELDS
 from .fills import Fills
+from .geometry import Geometry
 from .gradients import Backward
 from .inference import fields_of
-from .layer import Geometry, Layer, cost, place
+from .layer import Layer, cost, place
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel

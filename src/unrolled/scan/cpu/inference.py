@@ -13,7 +13,8 @@ from torch.nn.functional import dropout
 
 from ..stack import Call
 from .fields import FIELDS
-from .layer import Geometry, Layer, cost, place
+from .geometry import Geometry
+from .layer import Layer, cost, place
 from .machine import machine
 from .pack import PARTS, packed
 from .pool import Work, workers

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,65 +11,13 @@ from torch import Tensor
 
 from ..stack import Stack
 from .fields import FIELDS
+from .geometry import Geometry
 from .machine import machine
 from .pool import ALONE
 from .products import Tiles
 from .program import feed_kernel
 from .room import memory
-from .shape import Shape, panels, x_columns
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The sizes of one layer's scan."""
-
-    stack: Stack
-    shape: Shape
-    input_size: int
-    batch: int
-    time: int
-
-    @property
-    def width(self) -> int:
-        """Lanes of a vector."""
-        return self.shape.machine.width
-
-    @cached_property
-    def hidden_panels(self) -> int:
-        """Panels of the hidden units."""
-        return panels(self.stack.hidden_size, self.width)
-
-    @cached_property
-    def out_panels(self) -> int:
-        """Panels of the output."""
-        return panels(self.stack.output_size, self.width)
-
-    @cached_property
-    def in_panels(self) -> int:
-        """Panels of the input."""
-        return panels(self.input_size, self.width)
-
-    @property
-    def x_columns(self) -> int:
-        """Columns of the input product's panels."""
-        return x_columns(self.stack, self.width)
-
-    @cached_property
-    def x_panels(self) -> int:
-        """Panels of the input product."""
-        return panels(self.stack.cell.gates * self.stack.hidden_size, self.width) // self.x_columns
-
-    def x_strides(self, lines: int) -> tuple[int, int, int]:
-        """Of the input product of so many rows: floats from row to row, panel to panel, gate to gate."""
-        columns, width = self.x_columns, self.width
-        if self.stack.hidden_size % width == 0:
-            return columns * width, lines * columns * width, width
-        # Row by row, since a gate's units may begin anywhere; an odd number of cache lines apart.
-        return (self.x_panels | 1) * width, width, self.stack.hidden_size
-
-    def state_panels(self, k: int) -> int:
-        """Panels of state k."""
-        return self.out_panels if k == 0 else self.hidden_panels
+from .shape import panels
 
 
 class Rows(NamedTuple):

@@ -12,9 +12,10 @@ from torch import Tensor
 from ..stack import Stack
 from . import arrange
 from .digest import Digest
+from .geometry import x_columns
 from .pool import Pool
 from .room import borrow
-from .shape import Shape, panels, x_columns
+from .shape import Shape, panels
 
 PARTS = ("w_x", "bias_x", "w_r", "bias_r", "w_p", "vectors")
 
@@ -89,7 +90,7 @@ class Packing:
         # of them are one row, so one worker's.
         start, sizes = self._part("bias_x", count * columns + 1), arrange.Sizes(1, self._hidden, 0, wide, 0)
         for gate, own in enumerate(biases):
-            added = dict(zip(("matrix", "first"), own, strict=False))
+            added = dict(zip(("matrix", "added"), own, strict=False))
             target = ("room", start + gate * (vector if columns > 1 else 4 * self._hidden))
             self._tasks.add(arrange.CUT, sizes, panels=target, **added)
 
@@ -105,7 +106,7 @@ class Packing:
         panel = 4 * self._width * len(sums)
         start = self._part(name, panels(self._hidden, self._width) * len(sums))
         for column, own in enumerate(sums):
-            added = dict(zip(("matrix", "first"), own, strict=False))
+            added = dict(zip(("matrix", "added"), own, strict=False))
             target = ("room", start + 4 * self._width * column)
             sizes = arrange.Sizes(1, self._hidden, row=0, panel=panel, line=0)
             self._tasks.add(arrange.CUT, sizes, panels=target, **added)

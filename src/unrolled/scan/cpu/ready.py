@@ -20,8 +20,9 @@ from .alike import Result, bound, guards, known, plain, plain_lengths, plain_res
 from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
+from .geometry import Geometry
 from .inference import PACKED, fields_of, finals_of, low, output_like, tensors_of
-from .layer import Geometry, Layer, cost
+from .layer import Layer, cost
 from .machine import machine
 from .pack import packed
 from .pool import ALONE, Pool, Work, workers
@@ -116,7 +117,7 @@ def _run(
     if result is None:  # the parameters hold something else by now
         ready = _made(kind, *made)
         result = ready and ready.run(pool, x, states, lengths, reset)
-    if result is not None and ready.floats <= MOST_FLOATS:
+    if ready is not None and result is not None and ready.floats <= MOST_FLOATS:
         kind.ready.append(ready)
     return result
 

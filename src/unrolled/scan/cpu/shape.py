@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..stack import Stack
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .keep import Plan
@@ -20,11 +19,6 @@ STEP = [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "row"), (I64, "step"), (
 def panels(size: int, width: int) -> int:
     """How many panels hold so many units."""
     return -(-size // width)
-
-
-def x_columns(stack: Stack, width: int) -> int:
-    """Columns of the input product's panels: one for each gate if its units fill them, else one for all."""
-    return 1 if stack.hidden_size % width else stack.cell.gates
 
 
 @dataclass(frozen=True)
