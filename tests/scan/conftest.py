@@ -74,3 +74,10 @@ def fenced():
     yield fence
     for _, _, guard in maps:
         libc.mprotect(ctypes.c_void_p(guard), mmap.PAGESIZE, 3)
+
+
+@pytest.fixture(params=["torch's guards", "without them"])
+def guards(request, monkeypatch):
+    """What a torch that has no such guards, or others, would do."""
+    if request.param == "without them":
+        monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", lambda *_: None)

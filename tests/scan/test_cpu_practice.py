@@ -129,7 +129,7 @@ def test_layers_of_one_size_in_one_graph(runs):
     assert len(runs) == 12
 
 
-def test_only_what_asks_for_gradients_gets_them(runs):
+def test_only_what_asks_for_gradients_gets_them(runs, guards):
     module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
     module.weight_hh_l0.requires_grad_(False)
     y, _ = module(x)
@@ -146,7 +146,7 @@ def test_only_what_asks_for_gradients_gets_them(runs):
     assert len(runs) == count + 1
 
 
-def test_written_weights_are_seen(runs):
+def test_written_weights_are_seen(runs, guards):
     module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
     for write in (
         lambda p: p.data.mul_(0.5),
@@ -162,7 +162,7 @@ def test_written_weights_are_seen(runs):
     assert len(runs) == 6
 
 
-def test_new_parameters_are_seen(runs):
+def test_new_parameters_are_seen(runs, guards):
     module, x = layer("rnn_tanh", 4, 5), torch.randn(6, 3, 4)
     module(x)
     module.weight_ih_l0 = torch.nn.Parameter(torch.randn(5, 4))
@@ -195,7 +195,7 @@ def test_autocast(name, dtype, runs):
 
 
 @pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
-def test_what_must_be_checked_still_is(runs):
+def test_what_must_be_checked_still_is(runs, guards):
     module, x = ur.GRU(4, 5), torch.randn(6, 3, 4)
     module(x)
     count = len(runs)

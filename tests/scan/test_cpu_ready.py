@@ -109,7 +109,7 @@ def test_autocast(name, runs):
 
 
 @torch.no_grad()
-def test_written_weights_are_seen(runs):
+def test_written_weights_are_seen(runs, guards):
     module, x = layer("gru", 4, 5), torch.randn(6, 3, 4)
     for write in (
         lambda p: p.data.mul_(0.5),
@@ -127,9 +127,32 @@ def test_written_weights_are_seen(runs):
     assert runs
 
 
+@torch.no_grad()
+def test_the_same_memory_read_otherwise_is_seen(runs, guards):
+    module, x = layer("rnn_tanh", 4, 4, bias=False), torch.randn(6, 3, 4)
+    for change in (
+        lambda p: setattr(p, "data", p.data.t()),
+        lambda p: setattr(p, "data", p.data.clone().t()),
+        lambda p: setattr(p, "data", p.data.contiguous()),
+    ):
+        for _ in range(3):
+            module(x)
+        for p in module.parameters():
+            change(p)
+        for read in (
+            x,
+            x.transpose(0, 2).contiguous().transpose(0, 2),
+            torch.zeros(6, 3, 1).expand(6, 3, 4),
+        ):
+            got = flat(module(read))
+            with ur.engine("reference"):
+                torch.testing.assert_close(got, flat(module(read)))
+    assert runs
+
+
 @pytest.mark.filterwarnings("ignore::unrolled.EngineWarning", "ignore:.torch.jit.script. is deprecated")
 @torch.no_grad()
-def test_what_must_be_checked_still_is(runs):
+def test_what_must_be_checked_still_is(runs, guards):
     module, x = ur.GRU(4, 5), torch.randn(6, 3, 4)
     for _ in range(3):
         module(x)
