@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import statistics
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 
 import torch
 
@@ -51,7 +52,8 @@ print(json.dumps([middle - begin, time.perf_counter() - middle]))
 
 def _import(rounds: int) -> Iterator[Figure]:
     """The import after torch's own, in new processes."""
-    seconds = statistics.median(_python(_IMPORT)[0] for _ in range(IMPORTS))
+    environment = _installed()
+    seconds = statistics.median(_python(_IMPORT, env=environment)[0] for _ in range(IMPORTS))
     yield Figure(
         "import unrolled, beyond torch's own import", False, 1e3 * seconds, "ms", 150, at_most=True
     )
@@ -63,7 +65,7 @@ def _first(cell: str, rounds: int) -> Iterator[Figure]:
     Without gradients first; a step with gradients comes after it, and needs kernels of its own.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"UNROLLED_CACHE": folder}
+        environment = _installed() | {"UNROLLED_CACHE": folder}
         for state, target in (("nothing on disk", 4000), ("from the disk", 200)):
             for backward, seconds in zip(
                 (False, True), _python(_CALLS, cell, env=environment), strict=True
@@ -90,6 +92,21 @@ FIRST: dict[str, Callable[[int], Iterator[Figure]]] = {
     **{f"first {cell}": partial(_first, cell) for cell in CELLS},
 }
 """By name, what gives the figures: called with the number of turns."""
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """The environment of a process that finds modules as an installer leaves them, compiled to bytecode.
+
+    Where this process may write none (PYTHONDONTWRITEBYTECODE), every other one would compile them anew.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="unrolled-bench-")
+    atexit.register(folder.cleanup)
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment["PYTHONPYCACHEPREFIX"] = folder.name
+    _python(_CALLS, "rnn_tanh", env=environment | {"UNROLLED_CACHE": folder.name})
+    return environment
 
 
 def _python(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> list[float]:
