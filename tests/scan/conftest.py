@@ -30,12 +30,9 @@ def guarded(monkeypatch):
         monkeypatch.setattr(module, "memory", memory)
     for module in (inference, room):
         monkeypatch.setattr(module, "empty", empty)
-    for module in (course, ready, room):
+    for module in (course, ready, results, room):
         monkeypatch.setattr(module, "maker", lambda shape, dtype=torch.float32: lambda: empty(shape, dtype))
-    for module in (results, room):
-        monkeypatch.setattr(module, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
-        zeros = lambda tensor: memory(tensor.numel()).zero_().view(tensor.shape)  # noqa: E731
-        monkeypatch.setattr(module, "zeros_like", zeros)
+    monkeypatch.setattr(room, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
     inference._plans.clear()
     room.clear()
     yield kept

@@ -37,8 +37,8 @@ def lanes_of(machine: Machine) -> int:
 
 
 def _weights(module: Module, lanes: int, widest: int) -> None:
-    """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n]; if
-    fresh, = instead of +=.
+    """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n],
+    which is written to sums_too as well, if it is there; if fresh, = instead of +=.
 
     places: for each of a's panels its first unit's row in the result, and how many times `lanes` of its
     units there are. A worker has some of a's panels, or, if across, of the operand's; `together` segments
@@ -81,11 +81,18 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
             source = f.at(b["a"], panel * a_panel + s * step)
             with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
                 _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
-        place = f.at(b["sums"], _place(f, b, panel) * 4)
-        with f.when(f.compare("eq", b["fresh"], 0)):
-            _increase(f, total, f.load(f.vector, place, f.bytes))
-        f.store(f.get(f.vector, total), place, f.bytes)
+        _store_sum(f, b, panel, total, f.compare("eq", b["fresh"], 0))
     f.finish()
+
+
+def _store_sum(f: Function, b: Block, panel: Value, total: Value, more: Value) -> None:
+    """The sum of a panel where it belongs; more: whether what is there is a part of it."""
+    unit = _place(f, b, panel) * 4
+    with f.when(more):
+        _increase(f, total, f.load(f.vector, f.at(b["sums"], unit), f.bytes))
+    f.store(f.get(f.vector, total), f.at(b["sums"], unit), f.bytes)
+    with f.when(f.compare("ne", b["sums_too"], f.null())):
+        f.store(f.get(f.vector, total), f.at(b["sums_too"], unit), f.bytes)
 
 
 def _place(f: Function, b: Block, panel: Value, word: int = 0) -> Value:
@@ -188,9 +195,7 @@ def _symbols(module: Module) -> None:
             f.store(f.op(f.vector, f"fadd {f.vector} {old.name}, {value.name}"), target, f.bytes)
             _increase(f, total, value)
         with f.when(f.compare("ne", b["sums"], f.null())):
-            place = f.at(b["sums"], _place(f, b, panel) * 4)
-            _increase(f, total, f.load(f.vector, place, f.bytes))
-            f.store(f.get(f.vector, total), place, f.bytes)
+            _store_sum(f, b, panel, total, f.int(1, "i1"))
     f.finish()
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
-from .pool import Jobs
+from .pool import Jobs, Pool, Work
 
 _SEGMENT = 1 << 15
 """Floats of a segment, the share of a worker."""
@@ -96,7 +96,7 @@ def _code() -> tuple[int, Any, Any]:
 class Digest:
     """What some dense float32 tensors hold at this moment.
 
-    workers: how many share the `jobs` of comparing."""
+    workers: how many share the comparing at most."""
 
     def __init__(self, tensors: Sequence[Tensor], workers: int = 1) -> None:
         pieces = [
@@ -113,19 +113,30 @@ class Digest:
         self._address, self._words = self._block.ctypes.data, self._block.data
         self._kernel, self._call, _ = _code()
         self._call(self._address, 0)
-        self._block[1:3] = workers, 0
+        # More workers than segments would only meet.
+        self._workers, self._shares = workers, min(workers, len(pieces))
+        self._block[1:3] = self._shares, 0
+        self._work: Work | None = None
 
     @property
     def jobs(self) -> tuple[int, Jobs]:
         """The comparison as work for the workers; afterwards `differs` says how it went."""
-        return self._kernel, [[(self._address, rank)] for rank in range(self._block[1])]
+        ranks = [range(rank, rank + 1) if rank < self._shares else () for rank in range(self._workers)]
+        return self._kernel, [[(self._address, rank) for rank in own] for own in ranks]
 
     @property
     def differs(self) -> bool:
         """Whether a comparison has found other bits."""
         return self._words[3] != 0
 
-    def holds(self) -> bool:
-        """Whether the memory, which must still be there, holds the same bits as then."""
-        self._call(self._address, 0)
+    def holds(self, pool: Pool | None = None, count: int = 1) -> bool:
+        """Whether the memory, which must still be there, holds the same bits as then.
+
+        pool: whose `count` workers the caller has."""
+        if pool is not None and count == self._workers and self._shares > 1:
+            self._work = self._work or Work([[self.jobs]])
+            pool.run(self._work)
+        else:
+            for rank in range(self._shares):
+                self._call(self._address, rank)
         return not self.differs

@@ -18,7 +18,7 @@ _POINTERS = (
     # backward
     *("dout", "dg", "dh", "dp", "dvectors", "tiles_h", "tiles_q", "w_h", "w_q"),
     # products after the scan
-    *("a", "operand", "result", "sums", "counts", "places"),
+    *("a", "operand", "result", "sums", "sums_too", "counts", "places"),
 )
 _NUMBERS = (
     *("steps", "rows", "chunk", "workers", "panels", "hidden", "out_panels", "out_size", "in_panels"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import torch
@@ -60,6 +60,7 @@ class Backward:
         # The weights that it reads as they are.
         self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
         self._nothing: dict[int, Tensor] = {}
+        self._makers: dict[torch.Size, Callable[[], Tensor]] = {}
         self._none: list[None] = [None] * stack.cell.states
 
     def run(
@@ -85,7 +86,7 @@ class Backward:
         dxs = [self._like(x) for _ in self._sides] if self._dx else []
         parameters = [p if p.is_contiguous() else p.contiguous() for p in parameters]
         each = len(parameters) // len(self._sides)
-        made = [s.results.make(parameters[d * each :]) for d, s in enumerate(self._sides)]
+        made = [side.results.make() for side in self._sides]
         for direction, side in enumerate(self._sides):
             words = side.bases
             for number, tensor in zip(side.results.numbers, made[direction], strict=False):
@@ -137,7 +138,10 @@ class Backward:
     def _like(self, x: Tensor) -> Tensor:
         # A row that ends early gets no gradient past its end.
         if x.is_contiguous():
-            return room.zeros_like(x) if self._short else room.like(x)
+            make = self._makers.get(x.shape)
+            if make is None:
+                make = self._makers[x.shape] = room.maker(x.shape)
+            return make().zero_() if self._short else make()
         make = torch.zeros_like if self._short else torch.empty_like
         dx = make(x)
         return dx if dx.stride(-1) == 1 else make(x, memory_format=torch.contiguous_format)

@@ -176,10 +176,10 @@ class Panels:
         held, again = self._held, False
         if held is not None and held[0] == versions:
             again = True
-            if held[1] is not None and held[1].holds():
+            if held[1] is not None and held[1].holds(pool, count):
                 return held[2]
         # The digest first: what another thread writes meanwhile makes the next call make it again.
-        digest = Digest(parameters) if again or not torch.is_grad_enabled() else None
+        digest = Digest(parameters, count) if again or not torch.is_grad_enabled() else None
         made = self._packing.run(parameters, pool, count)
         self._held = versions, digest, made
         return made

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from ..stack import Stack
 from .derived import BASE
 from .pack import present
-from .room import copy, like, zeros_like
-
-_COPY = -1
+from .room import maker
 
 
 class Results:
-    """What the kernels write, by name: d_ih, d_hh, d_b_ih, d_b_hh, d_hr.
+    """What the kernels write, by name: d_ih, d_hh, d_b_ih, d_b_hh, d_hr."""
 
-    one_bias: whether both biases have the same gradient, since they are added to the same gates.
-    """
-
-    def __init__(self, stack: Stack, one_bias: bool) -> None:
-        self._stack, self._one_bias = stack, one_bias
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._zeros: dict[str, bool] = {}
         self.numbers: list[int] = []
         """Of `make`'s tensors, those of their bases."""
-        self._makes: list[tuple[int, bool]] = []
+        self._makes: list[tuple[Callable[[], Tensor], bool]] = []
         self._order: list[int] = []
 
     def add(self, name: str, zeros: bool) -> None:
@@ -36,21 +31,20 @@ class Results:
         """When all have been added: what a step makes, and in which order it is returned."""
         there, stack = present(self._stack), self._stack
         self.numbers = [BASE[name] for name in self._zeros]
-        self._makes = [(there.index(n.removeprefix("d_")), zeros) for n, zeros in self._zeros.items()]
-        for index, name in enumerate(there):
+        makers = dict(zip(there, map(maker, stack.shapes.values()), strict=False))
+        self._makes = [(makers[n.removeprefix("d_")], zeros) for n, zeros in self._zeros.items()]
+        for name in there:
             if stack.cell.recurrent == "diagonal" and name in ("hh", "b_hh"):
                 continue
-            if name == "b_hh" and self._one_bias:
-                self._order.append(_COPY)
-            elif f"d_{name}" in self._zeros:
+            if f"d_{name}" in self._zeros:
                 self._order.append([*self._zeros].index(f"d_{name}"))
             else:  # no gate reads it; its gradient is zero
                 self._order.append(len(self._makes))
-                self._makes.append((index, True))
+                self._makes.append((makers[name], True))
 
-    def make(self, parameters: Sequence[Tensor]) -> list[Tensor]:
-        """Tensors for one step; parameters: the direction's, contiguous."""
-        return [zeros_like(parameters[i]) if zeros else like(parameters[i]) for i, zeros in self._makes]
+    def make(self) -> list[Tensor]:
+        """Tensors for one step."""
+        return [make().zero_() if zeros else make() for make, zeros in self._makes]
 
     def ordered(self, made: Sequence[Tensor], vectors: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order.
@@ -58,9 +52,7 @@ class Results:
         vectors: those of the vectors of one weight a unit (vector, hidden), the cell's own, then the
         diagonal recurrence's; not read where there are none.
         """
-        found: list[Tensor] = []
-        for index in self._order:
-            found.append(copy(found[-1]) if index == _COPY else made[index])
+        found = [made[index] for index in self._order]
         cell = self._stack.cell
         own = len(cell.vectors)
         if cell.recurrent == "diagonal":

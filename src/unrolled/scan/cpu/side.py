@@ -55,13 +55,13 @@ class Side:
         ]
         self._dvectors = memory.take(len(self.groups) * hidden * self.shape.vectors * width)
         # Where both biases are added to the same gates, they have the same gradient.
-        one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
-        self.results = Results(stack, one_bias)
+        self._one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
+        self.results = Results(stack)
         self._scans = self._of_scan(dinitial)
         if self.shape.x_columns:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
-            own = self._of_weights("hh", graph.r_gates, stack.output_size, not one_bias)
+            own = self._of_weights("hh", graph.r_gates, stack.output_size, not self._one_bias)
             for block in own:
                 block.same("operand", "state0")
                 block.same("o_lines", "s_lines")
@@ -201,19 +201,24 @@ class Side:
         base, take = ("zeros", self._memory.take_zeros) if added else ("rest", self._memory.take)
         start = 0 if direct or not bias else take(len(gates) * count * width)
         for block in blocks:
-            block.set(places=places.ctypes.data, sums=0)
+            block.set(places=places.ctypes.data, sums=0, sums_too=0)
             if bias:
                 block.place(f"d_b_{name}" if direct else base, sums=start)
+            if bias and direct and self._one_bias:
+                block.place("d_b_hh", sums_too=0)
         if not bias:
             return
         self._result(f"d_b_{name}", gates, direct and added)
-        for index, gate in enumerate(gates if not direct else ()):
-            self._out_of.add(
-                arrange.JOIN,
-                arrange.Sizes(1, rows, row=0, panel=4 * width, line=0),
-                matrix=(f"d_b_{name}", 4 * gate * rows),
-                panels=(base, start + 4 * index * count * width),
-            )
+        if self._one_bias:
+            self._result("d_b_hh", gates, False)
+        for to in (name, "hh") if self._one_bias else (name,):
+            for index, gate in enumerate(gates if not direct else ()):
+                self._out_of.add(
+                    arrange.JOIN,
+                    arrange.Sizes(1, rows, row=0, panel=4 * width, line=0),
+                    matrix=(f"d_b_{to}", 4 * gate * rows),
+                    panels=(base, start + 4 * index * count * width),
+                )
 
     def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
         """A block a group for a product with the columns of dg from `column` on, or with dp."""
