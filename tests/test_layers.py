@@ -5,12 +5,14 @@ import os
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import unrolled as ur
-from unrolled.scan import engines
+from unrolled.cells import CELLS
+from unrolled.scan import aten, engines
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
 WORDS = ["hello", "eolll", "lleel"]
@@ -142,3 +144,32 @@ def test_a_wrong_call_is_caught_as_torchs_would_be():
     for error in (ValueError, RuntimeError):
         with pytest.raises(error):
             ur.LSTM(4, 2)(torch.zeros(3, 5, 7))
+
+
+@pytest.mark.parametrize("name", ["rnn_tanh", "rnn_relu", "gru", "lstm", "min_gru"])
+def test_what_cudnn_has_is_moved_into_one_piece_of_memory(monkeypatch, name):
+    asked = []
+    functions = SimpleNamespace(
+        _use_cudnn_rnn_flatten_weight=lambda: True,
+        _cudnn_rnn_flatten_weight=lambda weights, *sizes: asked.append((weights, sizes)),
+    )
+    monkeypatch.setattr(aten, "functions", functions)
+    layer = ur.Recurrent(CELLS[name], 5, 7, num_layers=2, bidirectional=True)
+    assert not asked  # on a CPU
+    monkeypatch.setattr(aten.cudnn, "is_acceptable", lambda tensor: True)
+    monkeypatch.setattr(aten.rnn, "get_cudnn_mode", lambda mode: mode)
+    layer.half()
+    if name == "min_gru":
+        assert not asked
+        return
+    ((weights, (count, size, mode, hidden, proj, layers, batch_first, bidirectional)),) = asked
+    assert all(w is p for w, p in zip(weights, layer.parameters(), strict=True))
+    assert (count, size, hidden, proj, layers, batch_first, bidirectional) == (4, 5, 7, 0, 2, False, True)
+    assert mode == name.upper()
+    asked.clear()
+    ur.Recurrent(CELLS[name], 5, 7, bias=False)
+    assert asked[0][1][0] == 2
+    asked.clear()
+    layer.weight_hh_l0 = layer.weight_hh_l1  # shared, which one piece of memory cannot be
+    layer.float()
+    assert not asked

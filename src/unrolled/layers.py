@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from . import cells
 from .cells import Cell
 from .errors import Error
 from .options import check_cell, check_options, reads_output
-from .scan import Stack
+from .scan import Stack, aten
 from .scanned import Scanned
 
 
@@ -178,6 +180,13 @@ class Recurrent(Scanned):
         for name, shape in self.stack.shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
+        aten.compact(self.stack, self._flat())
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Recurrent:
+        # Whatever moves the parameters, to a GPU for one.
+        moved = super()._apply(fn, recurse)
+        aten.compact(self.stack, self._flat())
+        return moved
 
     def reset_parameters(self) -> None:
         """Draws every parameter anew, uniform in ±1/√hidden."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import _VF, Tensor
+from torch.backends import cudnn
+from torch.backends.cudnn import rnn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .. import cells
 from . import transforms
-from .stack import Call
+from .stack import Call, Stack
+
+functions: Any = torch._C._VariableFunctions  # pyright: ignore[reportAttributeAccessIssue]
+"""Where PyTorch has what it calls itself, and names nowhere else."""
 
 _KERNELS: dict[cells.Cell, Callable[..., Any]] = {
     cells.rnn_tanh: _VF.rnn_tanh,
@@ -44,6 +50,23 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
         return _packed(call, call.lengths)
     output, *states = _kernel(call, call.input, call.state)
     return output, tuple(states)
+
+
+def compact(stack: Stack, parameters: Sequence[Tensor]) -> None:
+    """Moves the parameters of a cell that cuDNN has into one piece of memory, as cuDNN reads them: else it
+    would copy them there in every call. Where cuDNN is not, nothing is done."""
+    if stack.cell not in _KERNELS or not all([cudnn.is_acceptable(p) for p in parameters]):
+        return
+    if len({p.dtype for p in parameters}) > 1 or len({p.data_ptr() for p in parameters}) < len(parameters):
+        return
+    weights = len(parameters) // (stack.num_layers * stack.directions)
+    mode = rnn.get_cudnn_mode(stack.cell.name.upper())
+    sizes = stack.input_size, mode, stack.hidden_size, stack.proj_size, stack.num_layers
+    with torch.cuda.device_of(parameters[0]), torch.no_grad():
+        if functions._use_cudnn_rnn_flatten_weight():
+            functions._cudnn_rnn_flatten_weight(
+                list(parameters), weights, *sizes, False, stack.bidirectional
+            )
 
 
 def _packed(call: Call, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

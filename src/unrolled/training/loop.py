@@ -265,7 +265,8 @@ class _Run:
                 parameter.copy_(tensors[f"model.{name}"])
         for name, parameter in self.parameters.items():
             state = _under(f"optimizer.{name}.", tensors)
-            moved = {k: v.to(parameter.device) if v.dim() else v for k, v in state.items()}
+            # The fused update has its count of steps there too.
+            moved = {part: value.to(parameter.device) for part, value in state.items()}
             self.optimizer.state[parameter] = moved
         own = _under(f"process.{self.group.rank}.", tensors)
         self.task.restore(own, data["task"][self.group.rank])

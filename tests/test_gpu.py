@@ -1,0 +1,91 @@
+"""What holds on a CPU holds on a GPU: every cell's numbers, and runs that are stopped and go on."""
+
+import pytest
+import torch
+
+import unrolled as ur
+from unrolled.cells import CELLS
+from unrolled.training import (
+    ClassifierOptions,
+    Example,
+    Options,
+    Plan,
+    train_classifier,
+    train_language,
+)
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.filterwarnings("ignore::unrolled.EngineWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """No products in fewer bits than float32 has."""
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False}])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_gives_what_it_gives_on_a_cpu(name, options):
+    here = ur.Recurrent(CELLS[name], 5, 7, batch_first=True, **options)
+    there = ur.Recurrent(CELLS[name], 5, 7, batch_first=True, **options).cuda()
+    there.load_state_dict(here.state_dict())
+    x, lengths, reset = torch.randn(4, 9, 5), torch.tensor([9, 0, 3, 7]), torch.rand(4, 9) < 0.2
+    for named in ({}, {"lengths": lengths}, {"reset": reset}, {"lengths": lengths, "reset": reset}):
+        found = []
+        for layer, device in ((here, "cpu"), (there, "cuda")):
+            given = x.to(device, copy=True).requires_grad_()
+            output, _ = layer(given, **{k: v.to(device) if k == "reset" else v for k, v in named.items()})
+            wanted = [given, *layer.parameters()]
+            gradients = torch.autograd.grad(output.sin().sum(), wanted, allow_unused=True)
+            found.append([t for t in (output, *gradients) if t is not None])
+        torch.testing.assert_close([t.cpu() for t in found[1]], found[0], atol=1e-4, rtol=1e-4)
+    batch = ur.Vocabulary("helo!").encode(["hello", "eo!", "lleel"])
+    torch.testing.assert_close(there(batch.to("cuda"))[0].cpu(), here(batch)[0], atol=1e-5, rtol=1e-5)
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def language(folder, report, **more):
+    text = "the quick brown fox jumps over the lazy dog\n" * 60
+    options = Options(
+        hidden_size=16,
+        embedding_size=8,
+        batch=4,
+        window=16,
+        dropout=0.3,
+        device="cuda",
+        **more.pop("own", {}),
+    )
+    train_language(text, folder, Plan(steps=60, checkpoint_every=1e-9), options, report=report, **more)
+
+
+def classifier(folder, report, **more):
+    rows = [Example(f"{letter}{i % 7} {'abc'[i % 3]}", letter) for i in range(60) for letter in "xyz"]
+    options = ClassifierOptions(hidden_size=16, embedding_size=8, batch=8, device="cuda")
+    train_classifier(rows, folder, Plan(steps=60, checkpoint_every=1e-9), options, report=report, **more)
+
+
+@pytest.mark.parametrize("train", [language, classifier])
+def test_a_run_goes_on_where_it_was_stopped(tmp_path, train):
+    def stop(progress):
+        if progress.step == 23:
+            raise KilledError
+
+    train(tmp_path / "whole", lambda progress: None)
+    with pytest.raises(KilledError):
+        train(tmp_path / "stopped", stop)
+    train(tmp_path / "stopped", lambda progress: None, resume=True)
+    load = (ur.LanguageModel if train is language else ur.Classifier).load
+    whole, stopped = (load(tmp_path / name).state_dict() for name in ("whole", "stopped"))
+    torch.testing.assert_close(stopped, whole, atol=1e-4, rtol=1e-3)
+
+
+def test_training_in_bfloat16(tmp_path):
+    language(tmp_path / "model", lambda progress: None, own={"bfloat16": True})
+    assert ur.LanguageModel.load(tmp_path / "model").generate("the ", 5, seed=0)
