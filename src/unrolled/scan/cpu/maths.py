@@ -12,7 +12,7 @@ _LOG2_E = 1.4426950408889634
 # A float this large holds whole numbers only: adding it rounds, and leaves them in the lowest bits.
 _ROUND, _ROUND_BITS = 12582912.0, 0x4B400000
 # ln 2 in two parts, the first with so few bits that n times it is exact.
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+_LN2, _LN2_HIGH, _LN2_LOW = 0.6931471805599453, 0.693359375, -2.12194440e-4
 # (e^r - 1 - r) / r² on |r| <= ln(2)/2, highest power first: a minimax fit.
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 # (log(1 + f) - f + f²/2) / f³ on √½ - 1 <= f <= √2 - 1.
@@ -104,31 +104,34 @@ class Maths:
         return total
 
     def _power_of_two(self, n: Value) -> Value:
-        """2^n of an i32 vector with -126 <= n <= 127."""
-        biased = self.f.op(n.type, f"add {n.type} {n.name}, {self.f.integers(127).name}")
-        shifted = self.f.op(n.type, f"shl {n.type} {biased.name}, {self.f.integers(23).name}")
-        return self.f.op(self.f.vector, f"bitcast {n.type} {shifted.name} to {self.f.vector}")
+        """2^n of an i32 vector in whose lowest nine bits is -126 <= n <= 127."""
+        shifted = self.f.op(n.type, f"shl {n.type} {n.name}, {self.f.integers(23).name}")
+        biased = self.f.op(n.type, f"add {n.type} {shifted.name}, {self.f.integers(127 << 23).name}")
+        return self.f.op(self.f.vector, f"bitcast {n.type} {biased.name} to {self.f.vector}")
 
-    def _reduced(self, x: Value) -> tuple[Value, Value, Value]:
-        """x = n ln 2 + r, and e^r - 1: (n as floats, n as i32, e^r - 1)."""
+    def _rounded(self, x: Value, factor: float) -> tuple[Value, Value]:
+        """factor x to the nearest whole number n: as floats, and in the lowest bits of an i32 vector."""
         f, shift = self.f, self.constant(_ROUND)
-        shifted = f.fma(x, self.constant(_LOG2_E), shift)
+        shifted = f.fma(x, self.constant(factor), shift)
         itype = f"<{f.width} x i32>"
-        bits = f.op(itype, f"bitcast {f.vector} {shifted.name} to {itype}")
-        whole = f.op(itype, f"sub {itype} {bits.name}, {f.integers(_ROUND_BITS).name}")
-        n = self.sub(shifted, shift)
+        return self.sub(shifted, shift), f.op(itype, f"bitcast {f.vector} {shifted.name} to {itype}")
+
+    def _reduced(self, x: Value) -> tuple[Value, Value]:
+        """Of x = n ln 2 + r: n in the lowest bits of an i32 vector, and e^r - 1."""
+        n, bits = self._rounded(x, _LOG2_E)
         minus = self.negative(n)
         r = self.f.fma(minus, self.constant(_LN2_HIGH), x)
         r = self.f.fma(minus, self.constant(_LN2_LOW), r)
         q = self.polynomial(r, _EXP)
-        return n, whole, self.f.fma(self.mul(r, r), q, r)
+        return bits, self.f.fma(self.mul(r, r), q, r)
 
     def exp(self, x: Value) -> Value:
         """e^x over the whole range, denormal results included."""
         low = self.where(self.compare("olt", x, self.constant(-105.0)), self.constant(-105.0), x)
         bounded = self.where(self.compare("ogt", low, self.constant(89.0)), self.constant(89.0), low)
-        _, n, e = self._reduced(bounded)
+        bits, e = self._reduced(bounded)
         one = self.constant(1.0)
+        n = self.f.op(bits.type, f"sub {bits.type} {bits.name}, {self.f.integers(_ROUND_BITS).name}")
         half = self.f.op(n.type, f"ashr {n.type} {n.name}, {self.f.integers(1).name}")
         rest = self.f.op(n.type, f"sub {n.type} {n.name}, {half.name}")
         scaled = self.mul(self.add(e, one), self._power_of_two(half))
@@ -136,14 +139,19 @@ class Maths:
 
     def _exp_of_negative(self, x: Value) -> Value:
         """e^x for x <= 0; below the smallest normal number 2^-126 where torch would go on."""
-        _, n, e = self._reduced(self._at_least(x, -87.0))
+        n, e = self._reduced(self._at_least(x, -87.0))
         scale = self._power_of_two(n)
         return self.f.fma(e, scale, scale)
 
-    def _expm1_of_negative(self, x: Value) -> Value:
-        """e^x - 1 for x <= 0."""
-        _, n, e = self._reduced(self._at_least(x, -40.0))
-        scale = self._power_of_two(n)
+    def _expm1_of_twice(self, x: Value) -> Value:
+        """e^2x - 1 for x <= 0, to the digits that 1 has."""
+        x = self._at_least(x, -10.0)
+        n, bits = self._rounded(x, 2 * _LOG2_E)
+        # n is at least -29: what ln 2 loses as one float does not reach the digits that are left of 2^n.
+        s = self.f.fma(self.negative(n), self.constant(_LN2 / 2), x)
+        q = self.polynomial(s, tuple(c * 2.0 ** (7 - k) for k, c in enumerate(_EXP)))
+        e = self.f.fma(self.mul(s, s), q, self.add(s, s))
+        scale = self._power_of_two(bits)
         return self.f.fma(e, scale, self.sub(scale, self.constant(1.0)))
 
     def _at_least(self, x: Value, bound: float) -> Value:
@@ -172,9 +180,9 @@ class Maths:
         return self._ratio(above, self.add(one, e))
 
     def tanh(self, x: Value) -> Value:
-        """tanh |x| = (1 - e^-2|x|) / (1 + e^-2|x|) by e^y - 1, so that a small x keeps its digits."""
-        e = self._expm1_of_negative(self.mul(self.magnitude(x), self.constant(-2.0)))
-        return self.with_sign(self._ratio(self.negative(e), self.add(e, self.constant(2.0))), x)
+        """-tanh |x| = e / (e + 2) with e = e^-2|x| - 1, so that a small x keeps its digits."""
+        e = self._expm1_of_twice(self.negative(self.magnitude(x)))
+        return self.with_sign(self._ratio(e, self.add(e, self.constant(2.0))), x)
 
     def log(self, x: Value) -> Value:
         """The natural logarithm; denormal numbers included, -inf at 0, NaN below."""
@@ -219,6 +227,6 @@ class Maths:
 
     def expm1(self, x: Value) -> Value:
         """e^x - 1, exact to the last digits near 0."""
-        _, _, near = self._reduced(x)
+        _, near = self._reduced(x)
         small = self.compare("olt", self.magnitude(x), self.constant(0.34))
         return self.where(small, near, self.sub(self.exp(x), self.constant(1.0)))
