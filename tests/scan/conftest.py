@@ -78,3 +78,11 @@ def guards(request, monkeypatch):
     """What a torch that has no such guards, or others, would do."""
     if request.param == "without them":
         monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", lambda *_: None)
+
+
+@pytest.fixture
+def set_threads():
+    """torch.set_num_threads, for this test alone."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

@@ -10,11 +10,9 @@ SIZES = [(5, 3), (24, 40), (33, 131)]
 
 
 @pytest.fixture(autouse=True)
-def _inference():
-    before = torch.get_num_threads()
+def _inference(set_threads):
     with torch.no_grad(), ur.engine("cpu"):
         yield
-    torch.set_num_threads(before)
 
 
 def same(a, b):

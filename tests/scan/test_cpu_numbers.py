@@ -39,34 +39,26 @@ def test_layers_directions_lengths_and_resets(name):
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("name", ["rnn_tanh", "gru", "lstm", "cifg_lstm", "of_ones_own", "sru"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_more_rows_and_units_than_a_tile_on_threads(name, threads):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        single, double = (layer(name, 37, 131, double=d) for d in (False, True))
-        for parameter in single.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
-        check(single, double, torch.randn(29, 5, 37), states(single, 29))
-    finally:
-        torch.set_num_threads(before)
+def test_more_rows_and_units_than_a_tile_on_threads(name, threads, set_threads):
+    set_threads(threads)
+    single, double = (layer(name, 37, 131, double=d) for d in (False, True))
+    for parameter in single.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    check(single, double, torch.randn(29, 5, 37), states(single, 29))
 
 
 @pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("name", ["rnn_tanh", "gru", "lstm", "cifg_lstm", "of_ones_own", "sru"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_few_units_and_many_features_on_threads(name, threads):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        for hidden in (1, 2, 5, 16, 22, 48):
-            single, double = (layer(name, 211, hidden, double=d) for d in (False, True))
-            for parameter in single.parameters():
-                torch.nn.init.normal_(parameter, std=0.1)
-            for x in (torch.randn(4, 43, 211), torch.randint(0, 211, (4, 43))):
-                check(single, double, x, states(single, 4), lengths=[43, 0, 17, 40])
-            check(single, double, torch.randn(4, 43, 211), states(single, 4))
-    finally:
-        torch.set_num_threads(before)
+def test_few_units_and_many_features_on_threads(name, threads, set_threads):
+    set_threads(threads)
+    for hidden in (1, 2, 5, 16, 22, 48):
+        single, double = (layer(name, 211, hidden, double=d) for d in (False, True))
+        for parameter in single.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        for x in (torch.randn(4, 43, 211), torch.randint(0, 211, (4, 43))):
+            check(single, double, x, states(single, 4), lengths=[43, 0, 17, 40])
+        check(single, double, torch.randn(4, 43, 211), states(single, 4))
 
 
 @pytest.mark.usefixtures("guarded")

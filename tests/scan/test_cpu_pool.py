@@ -12,11 +12,8 @@ from unrolled.scan.cpu.team import WARM, Team
 
 
 @pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_threads(set_threads):
+    set_threads(2)
 
 
 class Clock:

@@ -54,30 +54,28 @@ def equal(got, wanted):
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize(("name", "options", "batch", "time"), SHAPES)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_first, threads, runs):
+def test_the_short_way_gives_the_same_bits(
+    name, options, batch, time, batch_first, threads, runs, set_threads
+):
     module = layer(name, 13, 37, **options)
     module.batch_first = batch_first
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        for _ in range(3):
-            x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13, requires_grad=True)
-            state = given([s.requires_grad_() for s in states(module, batch)])
-            for initial, reset in ((None, None), (state, None), (state, torch.rand(x.shape[:2]) < 0.3)):
-                count = len(runs)
-                with watch():
-                    wanted = everything(module, x, initial, reset)
-                assert len(runs) == count
-                assert equal(everything(module, x, initial, reset), wanted)
-                assert len(runs) == count + 1
-                with ur.engine("reference"):
-                    truth = everything(module, x, initial, reset)
-                torch.testing.assert_close(wanted, truth, rtol=1e-3, atol=1e-4)
-            with torch.no_grad():
-                for p in module.parameters():
-                    p += 0.1 * torch.randn_like(p)
-    finally:
-        torch.set_num_threads(before)
+    set_threads(threads)
+    for _ in range(3):
+        x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13, requires_grad=True)
+        state = given([s.requires_grad_() for s in states(module, batch)])
+        for initial, reset in ((None, None), (state, None), (state, torch.rand(x.shape[:2]) < 0.3)):
+            count = len(runs)
+            with watch():
+                wanted = everything(module, x, initial, reset)
+            assert len(runs) == count
+            assert equal(everything(module, x, initial, reset), wanted)
+            assert len(runs) == count + 1
+            with ur.engine("reference"):
+                truth = everything(module, x, initial, reset)
+            torch.testing.assert_close(wanted, truth, rtol=1e-3, atol=1e-4)
+        with torch.no_grad():
+            for p in module.parameters():
+                p += 0.1 * torch.randn_like(p)
 
 
 def test_symbols(runs):

@@ -39,41 +39,37 @@ def runs(monkeypatch):
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize(("name", "options", "batch", "time"), SHAPES)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_short_way_gives_the_same_bits(name, options, batch, time, batch_first, threads, runs):
+def test_the_short_way_gives_the_same_bits(
+    name, options, batch, time, batch_first, threads, runs, set_threads
+):
     module = layer(name, 13, 37, **options)
     module.batch_first = batch_first
     x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.no_grad():
-            wanted = flat(module(x))
-            assert not runs
-            for _ in range(3):
-                got = flat(module(x))
-                assert all(
-                    torch.equal(a, b) and a.shape == b.shape for a, b in zip(got, wanted, strict=True)
-                )
-                assert len({t.data_ptr() for t in (*got, *wanted)}) == 2 * len(got)
-            state = given(states(module, batch))
-            got = flat(module(x, state))
-            assert len(runs) == 4
-            reset = torch.rand(x.shape[:2]) < 0.3
-            wanted = flat(module(x, state, reset=reset))
-            assert len(runs) == 4
-            for _ in range(2):
-                again = flat(module(x, state, reset=reset))
-                assert all(torch.equal(a, b) for a, b in zip(again, wanted, strict=True))
-            assert len(runs) == 6
-            other = flat(module(x, state, reset=~reset))
-            with watch():
-                wanted = flat(module(x, state, reset=~reset))
-            assert all(torch.equal(a, b) for a, b in zip(other, wanted, strict=True))
-            assert len(runs) == 7
-            with ur.engine("reference"):
-                torch.testing.assert_close(got, flat(module(x, state)), rtol=1e-4, atol=1e-5)
-    finally:
-        torch.set_num_threads(before)
+    set_threads(threads)
+    with torch.no_grad():
+        wanted = flat(module(x))
+        assert not runs
+        for _ in range(3):
+            got = flat(module(x))
+            assert all(torch.equal(a, b) and a.shape == b.shape for a, b in zip(got, wanted, strict=True))
+            assert len({t.data_ptr() for t in (*got, *wanted)}) == 2 * len(got)
+        state = given(states(module, batch))
+        got = flat(module(x, state))
+        assert len(runs) == 4
+        reset = torch.rand(x.shape[:2]) < 0.3
+        wanted = flat(module(x, state, reset=reset))
+        assert len(runs) == 4
+        for _ in range(2):
+            again = flat(module(x, state, reset=reset))
+            assert all(torch.equal(a, b) for a, b in zip(again, wanted, strict=True))
+        assert len(runs) == 6
+        other = flat(module(x, state, reset=~reset))
+        with watch():
+            wanted = flat(module(x, state, reset=~reset))
+        assert all(torch.equal(a, b) for a, b in zip(other, wanted, strict=True))
+        assert len(runs) == 7
+        with ur.engine("reference"):
+            torch.testing.assert_close(got, flat(module(x, state)), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
