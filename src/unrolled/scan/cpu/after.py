@@ -6,7 +6,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
 from .products import Tiles, for_tiles, for_widths, outer, tiles
-from .shape import copies, get, products, put
+from .shape import copies, features, products, put
 from .sync import share
 
 NAMES = ("weights", "inputs", "symbols", "features")
@@ -184,7 +184,7 @@ def _symbols(module: Module) -> None:
     a0, a1 = share(f, b, rank, "a_panels")
     with f.loop(a0, a1) as panel:
         total = f.variable(f.constant(0.0))
-        table = f.at(b["result"], panel * b["symbols"] * f.bytes)
+        table = f.at(b["result"], panel * b["in_size"] * f.bytes)
         source = f.at(b["a"], panel * b["g_lines"] * f.bytes)
         with f.loop(0, b["steps"]) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
             actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
@@ -204,12 +204,5 @@ def _features(module: Module) -> None:
     f = module.function("features", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    first, end = share(f, b, rank, "steps")
-    size, lines = b["in_full"] * f.width + b["in_tail"], b["o_lines"]
-    with f.loop(first, end) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
-        actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
-        source = f.at(b["x"], actual * b["x_row"] + s * b["x_step"])
-        with f.loop(0, b["in_panels"]) as k:
-            value = get(f, f.at(source, k * f.bytes), size - k * f.width)
-            f.store(value, f.at(b["operand"], (k * lines + s * b["rows"] + row) * f.bytes), f.bytes)
+    features(f, b, share(f, b, rank, "steps"), f.int(0), b["operand"], b["o_lines"])
     f.finish()

@@ -11,7 +11,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
 from .products import Tiles, for_tiles, for_widths, tiles
-from .shape import BARRIER, copies, get, products
+from .shape import BARRIER, copies, features, products
 from .sync import barrier, share
 
 
@@ -52,7 +52,7 @@ def _some_rows(module: Module, cut: Tiles, columns: int) -> None:
         _, p0, p1, n = f.arguments
         length = b["x_lines"] * f.bytes
         wide = columns * f.bytes
-        b_panel = b["symbols"] * wide
+        b_panel = b["in_size"] * wide
 
         def tile(
             width: int,
@@ -84,7 +84,9 @@ def _features(module: Module, cut: Tiles) -> None:
     f = module.function("features", CHUNK)
     block, rank, s0, s1 = f.arguments
     b = Block(f, block)
-    _pack(f, b, rank, s0, s1)
+    steps, workers = s1 - s0, b["workers"]
+    own = s0 + steps * rank // workers, s0 + steps * (rank + 1) // workers
+    features(f, b, own, s0, b["xa"], b["x_lines"])
     f.call("void", BARRIER, [b["barrier"], b["workers"]])
     p0, p1 = share(f, b, rank, "x_panels")
     rows = b["rows"]
@@ -106,21 +108,6 @@ def _features(module: Module, cut: Tiles) -> None:
             from_row((s - s0) * rows, f.load(I64, f.at(b["active"], s * 8), 8))
         f.set(at, end)
     f.finish()
-
-
-def _pack(f: Function, b: Block, rank: Value, s0: Value, s1: Value) -> None:
-    """This worker's share of the steps' features, from a row-major tensor into panels."""
-    rows, workers = b["rows"], b["workers"]
-    length, features = b["x_lines"], b["symbols"]
-    steps = s1 - s0
-    with f.loop(steps * rank // workers, steps * (rank + 1) // workers) as local:
-        s = s0 + local
-        with f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as i:
-            actual = f.load(I64, f.at(b["rowmap"], i * 8), 8)
-            source = f.at(b["x"], actual * b["x_row"] + s * b["x_step"])
-            with f.loop(0, b["in_panels"]) as k:
-                value = get(f, f.at(source, k * f.bytes), features - k * f.width)
-                f.store(value, f.at(b["xa"], (k * length + local * rows + i) * f.bytes), f.bytes)
 
 
 def _symbols(module: Module, columns: int) -> None:

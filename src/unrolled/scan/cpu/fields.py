@@ -24,7 +24,7 @@ _NUMBERS = (
     *("steps", "rows", "chunk", "workers", "panels", "hidden", "out_panels", "out_size", "in_panels"),
     *("in_full", "in_tail", "h_full", "h_tail", "p_full", "p_tail", "panel_step"),
     *("x_panels", "xp_row", "xp_panel", "xp_gate", "xp_step"),
-    *("x_row", "x_step", "i_row", "i_step", "symbols", "out_row", "out_step"),
+    *("x_row", "x_step", "i_row", "i_step", "in_size", "out_row", "out_step"),
     *("low_row", "low_step", "dout_low", "final_low"),
     *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "dout_row", "dout_step"),
     *("g_lines", "o_lines", "a_panels", "o_panels", "result_row", "result_step", "result_size"),

@@ -83,7 +83,7 @@ def _main(module: Module, shape: Shape) -> None:
         s0 = f.get(I64, at)
         f.leave_unless(f.compare("slt", s0, steps), after)
         s1 = f.least(s0 + b["chunk"], steps)
-        if shape.x_columns:
+        if shape.reads_input:
             f.call_at(b["feed"], [block, rank, s0, s1])
         with f.loop(s0, s1) as s:
             count = f.load(I64, f.at(active, s * 8), 8)

@@ -8,7 +8,7 @@ are ready otherwise, and the kernels run.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -168,10 +168,11 @@ def _made(
     zeros = [torch.zeros(size, dtype=torch.float32) for size in sizes]
     reset = reset if reset is None or batch_first else reset.transpose(0, 1)
     call = Call(stack, input, tuple(parameters), tuple(zeros), lengths, reset, lower=lower)
+    same = guards([x, *parameters])  # as the modes are in which such calls come
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(call) is not None:
             return None
-        ready = _Ready(call, x, pool, count, batch_first)
+        ready = _Ready(call, same, pool, count, batch_first)
     _make_room(kind, ready.floats)
     return ready
 
@@ -189,12 +190,14 @@ def _dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:
 class _Ready:
     """One call laid out for `count` workers: all but where its input, output and states lie.
 
-    x: the input as it came, of which `call` may have a view."""
+    same: the guards of input and parameters as they came."""
 
-    def __init__(self, call: Call, x: Tensor, pool: Pool | None, count: int, batch_first: bool) -> None:
+    def __init__(
+        self, call: Call, same: Callable[..., bool], pool: Pool | None, count: int, batch_first: bool
+    ) -> None:
         stack, self.count = call.stack, count
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
-        self._stack, self._guards = stack, guards([x, *call.parameters])
+        self._stack, self._guards = stack, same
         self._digest = Digest(call.parameters, count)
         self._addresses = [p.data_ptr() for p in call.parameters]
         self.zeros = call.state

@@ -31,17 +31,21 @@ def memory(count: int) -> Tensor:
 
 def empty(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """Uninitialised numbers in a shape."""
-    return maker(shape, dtype)()
+    return lent.maker(shape, dtype)() if _large(shape, dtype) else torch.empty(shape, dtype=dtype)
 
 
 def maker(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
     """`empty` of such numbers, for one that is called again and again."""
-    if math.prod(shape) * dtype.itemsize >= lent.LARGE:
+    if _large(shape, dtype):
         return lent.maker(shape, dtype)
     with torch.inference_mode(False):
         like = torch.empty(shape, dtype=dtype)
     # Reading a shape and a dtype takes a quarter of a microsecond, from a torch.Size another whole one.
     return partial(torch.empty_like, like)
+
+
+def _large(shape: Sequence[int], dtype: torch.dtype) -> bool:
+    return math.prod(shape) * dtype.itemsize >= lent.LARGE
 
 
 def zero(memory: Tensor, count: int) -> None:

@@ -33,9 +33,9 @@ class Shape:
     """What is kept for the backward; None in inference."""
 
     @property
-    def x_columns(self) -> int:
-        """Columns of the input product."""
-        return len(self.graph.x_gates)
+    def reads_input(self) -> bool:
+        """Whether there is an input product."""
+        return bool(self.graph.x_gates)
 
     @property
     def r_columns(self) -> int:
@@ -152,6 +152,21 @@ def _rounded(f: Function, value: Value) -> Value:
 def get(f: Function, address: Value, lanes: Value) -> Value:
     """A vector of a row-major tensor; zeros past its last lane."""
     return f.call(f.vector, "get", [address, lanes])
+
+
+def features(
+    f: Function, b: Block, steps: tuple[Value, Value], origin: Value, panels: Value, lines: Value
+) -> None:
+    """Some steps' features from a row-major tensor into panels [panel][(step - origin) * rows + row][W], each
+    of so many lines."""
+    rows = b["rows"]
+    with f.loop(*steps) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
+        actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+        source = f.at(b["x"], actual * b["x_row"] + s * b["x_step"])
+        line = (s - origin) * rows + row
+        with f.loop(0, b["in_panels"]) as k:
+            value = get(f, f.at(source, k * f.bytes), b["in_size"] - k * f.width)
+            f.store(value, f.at(panels, (k * lines + line) * f.bytes), f.bytes)
 
 
 def put(f: Function, value: Value, address: Value, lanes: Value) -> None:

@@ -58,7 +58,7 @@ class Side:
         self._one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
         self.results = Results(stack)
         self._scans = self._of_scan(dinitial)
-        if self.shape.x_columns:
+        if self.shape.reads_input:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
             own = self._of_weights("hh", graph.r_gates, stack.output_size, not self._one_bias)
