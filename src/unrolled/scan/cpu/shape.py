@@ -157,8 +157,8 @@ def get(f: Function, address: Value, lanes: Value) -> Value:
 def features(
     f: Function, b: Block, steps: tuple[Value, Value], origin: Value, panels: Value, lines: Value
 ) -> None:
-    """Some steps' features from a row-major tensor into panels [panel][(step - origin) * rows + row][W], each
-    of so many lines."""
+    """Some steps' features from a row-major tensor into panels [panel][(step - origin) * rows + row][W],
+    each of so many lines."""
     rows = b["rows"]
     with f.loop(*steps) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
         actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
