@@ -53,23 +53,60 @@ def test_what_is_worth_sharing(two_threads):
     assert cost(sru, 64, 2, 100) == 2 * cost(sru, 64, 1, 100)
 
 
-def test_a_trial_takes_the_faster_way_for_a_while(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(trial, "time", clock)
-    tried = trial.Trial()
+class Tried:
+    """Calls of one kind that take what they are said to, one after the other."""
 
-    def calls(seconds, count):
+    def __init__(self, clock):
+        self.trial, self.clock = trial.Trial(), clock
+
+    def calls(self, alone, shared, count, apart=0.0):
         found = []
         for _ in range(count):
-            found.append(tried.choose(2))
-            clock.now += seconds[found[-1]]
-            tried.note(found[-1], seconds[found[-1]])
+            self.clock.now += apart
+            found.append(self.trial.choose(2))
+            took = shared if found[-1] == 2 else alone
+            self.clock.now += took
+            self.trial.note(found[-1], took)
         return found
 
-    assert calls({1: 0.01, 2: 0.02}, 10) == [2, 2, 2, 1, 1, 1] + [1] * 4
-    clock.now += 1
-    assert calls({1: 0.01, 2: 0.005}, 10) == [2, 2, 2, 1, 1, 1] + [2] * 4
-    assert tried.choose(3) == 3  # of another number of threads nothing is known
+
+@pytest.fixture
+def tried(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(trial, "time", clock)
+    return Tried(clock)
+
+
+TRYING = [2] * trial._SHARED + [1] * trial._ALONE
+
+
+def test_a_trial_takes_the_faster_way_for_a_while(tried):
+    few, most = trial._FEW, trial._MANY
+    assert tried.calls(1e-4, 2e-4, len(TRYING) + few) == TRYING + [1] * few
+    assert tried.calls(1e-4, 5e-5, len(TRYING) + few) == TRYING + [2] * few
+    assert tried.trial.choose(3) == 3  # of another number of threads nothing is known
+    held = few
+    while held < most:  # what is found again holds twice as long, up to a limit
+        held *= 2
+        assert tried.calls(1e-4, 5e-5, len(TRYING) + held) == TRYING + [2] * held
+    assert tried.calls(1e-4, 5e-5, len(TRYING) + most) == TRYING + [2] * most
+    # The host changes its mind, and so does the trial, for a short time again.
+    assert set(tried.calls(1e-4, 2e-4, len(TRYING) + few)[len(TRYING) :]) == {1}
+    assert tried.calls(1e-4, 2e-4, len(TRYING)) == TRYING
+
+
+def test_after_a_pause_a_trial_looks_again_soon(tried):
+    few = trial._FEW
+    tried.calls(1e-4, 2e-4, 20 * few)
+    tried.clock.now += 2 * trial._PAUSE
+    # Workers may be where they can share again; what was found holds meanwhile.
+    assert tried.calls(1e-4, 5e-5, few + len(TRYING)) == [1] * few + TRYING
+    assert set(tried.calls(1e-4, 5e-5, few)) == {2}
+
+
+def test_calls_far_apart_are_not_tried_at_each(tried):
+    found = tried.calls(1e-4, 5e-5, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
+    assert 0 < found.count(1) <= 50 * trial._ALONE
 
 
 @torch.no_grad()
@@ -77,7 +114,7 @@ def test_short_calls_are_the_same_shared_or_not(monkeypatch, two_threads):
     monkeypatch.setattr(Pool, "lively", lambda self, wanted: True)
     module, x = ur.LSTM(48, 64, batch_first=True), torch.randn(1, 60, 48)
     wanted, used = flat(module(x)), set()
-    for _ in range(12):
+    for _ in range(len(TRYING) + 4):
         got = flat(module(x))
         assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
         kind = next(k for k in ready._kinds.values() if k.stack is module.stack)
