@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from unrolled.bench import first, host, measure, peak, training
+from unrolled.bench import first, host, measure, peak, quiet, training
 from unrolled.bench.features import FEATURES, STEPS
 from unrolled.bench.figure import Figure
 from unrolled.bench.first import FIRST
@@ -24,6 +24,17 @@ from unrolled.errors import Error
 TINY = Shape(2, 3, 4, 5)
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Nothing waits for a quiet machine."""
+    quiet.cores.cache_clear()
+    monkeypatch.setattr(quiet, "PATIENCE", 0.0)
+    monkeypatch.setattr(quiet, "_FIRST", 0.0)
+    monkeypatch.setattr(quiet, "_PLACED", 0.0)
+    yield
+    quiet.cores.cache_clear()
+
+
 @pytest.fixture
 def few_adds(monkeypatch):
     monkeypatch.setattr(peak, "STEPS", 100)
@@ -33,7 +44,15 @@ def few_adds(monkeypatch):
 
 def a_result(rows=(), figures=(), **changed):
     machine = {"cpu": "a processor", "cores": "2 cores"}
-    whole = {"elsewhere": 0.25, "peak": 2e9, "bandwidth": 1e9, "rounds": 5, "threads": 2}
+    whole = {
+        "elsewhere": 0.25,
+        "again": 3,
+        "anyway": 1,
+        "peak": 2e9,
+        "bandwidth": 1e9,
+        "rounds": 5,
+        "threads": 2,
+    }
     kept = {"machine": machine, "versions": {"unrolled": "1", "torch": "2"}}
     return Result(**whole | kept | {"rows": list(rows), "figures": list(figures)} | changed)
 
@@ -155,7 +174,7 @@ def test_parts_are_joined_and_read_again(tmp_path):
         place.write_text(json.dumps(data(one)))
         assert read(place) == one
     whole = join([read(place) for place in places])
-    assert whole == a_result(rows, figures, peak=3e9, elsewhere=0.5)
+    assert whole == a_result(rows, figures, peak=3e9, elsewhere=0.5, again=6, anyway=2)
     with pytest.raises(Error, match=r"cannot be joined: versions .*'3'.* is not"):
         join([parts[0], a_result(versions={"torch": "3"})])
 
@@ -183,6 +202,98 @@ def test_peak_and_copy_count_what_they_do(monkeypatch):
     copy()
     assert copy._target.eq(1).all()
     assert copy._target.nbytes == 1 << 12
+
+
+class Host:
+    """A clock, and multiply-adds that take as long on it as the host lets them."""
+
+    operations = 1
+
+    def __init__(self):
+        self.now, self.takes, self.slept = 0.0, [1e-4], 0
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.slept += 1
+        if self.slept == 5:
+            self.takes = [1e-4]
+
+    def __call__(self):
+        self.now += self.takes[0]
+        self.takes = self.takes[1:] or self.takes
+
+
+@pytest.fixture
+def a_host(monkeypatch):
+    a_host = Host()
+    monkeypatch.setattr(quiet, "time", a_host)
+    monkeypatch.setattr(quiet, "MultiplyAdds", lambda threads, steps: a_host)
+    monkeypatch.setattr(quiet, "PATIENCE", 10.0)
+    monkeypatch.setattr(quiet, "_FIRST", 0.01)
+    monkeypatch.setattr(quiet, "_PLACED", 0.02)
+    return a_host
+
+
+def test_a_turn_waits_for_all_cores(a_host):
+    cores = quiet.Cores(2)
+    assert cores.all_there()
+    a_host.takes = [2e-4]
+    assert not cores.all_there()
+    cores.wait()
+    assert a_host.slept == 5
+    assert cores.all_there()
+    a_host.takes = [2e-4, 2e-4, 1e-4, 1e-4, 2e-4, 1e-4, 1e-4]  # now and then somebody else has a moment
+    assert cores.all_there()
+    a_host.takes = [1.04e-4]
+    assert cores.all_there()
+    a_host.takes = [1.1e-4]
+    assert not cores.all_there()
+    a_host.takes = [0.9e-4]  # and of a faster machine more is wanted
+    assert cores.all_there()
+    a_host.takes = [1e-4]
+    assert not cores.all_there()
+
+
+def test_a_machine_that_has_become_slower_is_not_waited_for(a_host, monkeypatch):
+    monkeypatch.setattr(quiet, "_ONCE", 1.0)
+    monkeypatch.setattr(a_host, "sleep", lambda seconds: setattr(a_host, "now", a_host.now + seconds))
+    cores = quiet.Cores(2)
+    a_host.takes = [1.2e-4]
+    cores.wait()
+    assert 1.0 < a_host.now < 1.2
+    assert cores.all_there()
+    a_host.takes = [1.4e-4]
+    assert not cores.all_there()
+
+
+def test_a_turn_is_had_again_while_there_is_patience(a_host):
+    cores = quiet.Cores(2)
+    assert not cores.disturbed(1.0)
+    a_host.takes = [2e-4]
+    assert [cores.disturbed(4.0) for _ in range(5)] == [True, True, True, False, False]
+    assert (cores.again, cores.anyway) == (3, 2)
+    cores.wait()  # no more
+    assert not a_host.slept
+
+
+def test_a_call_is_timed_until_its_turn_is_quiet(monkeypatch):
+    asked = iter([True, True, False])
+
+    class Noisy:
+        def wait(self):
+            pass
+
+        def disturbed(self, seconds):
+            return next(asked)
+
+    monkeypatch.setattr(measure, "cores", lambda threads: Noisy())
+    monkeypatch.setattr(measure, "WARM", 0)
+    calls = []
+    measure.medians([lambda: calls.append(0)], 1)
+    assert next(asked, "all asked") == "all asked"
 
 
 def test_reading_reads_what_a_core_has_of_it(monkeypatch):

@@ -14,6 +14,7 @@ import torch
 from ..errors import Error
 from .peak import MultiplyAdds, Reads
 from .peers import peers
+from .quiet import cores
 from .work import LAYERS, Shape
 
 BLOCK = 5e-3
@@ -109,15 +110,30 @@ def agree(who: str, what: str, got: Sequence[np.ndarray], wanted: Sequence[np.nd
 
 
 def medians(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """The median seconds of each call over `rounds` turns, in each of which every call has one."""
+    """The median seconds of each call over `rounds` turns, in each of which every call has one.
+
+    A turn before or after which not all cores are there is had again (`quiet`).
+    """
     repeats = [_repeats(call) for call in calls]
     seconds: list[list[float]] = [[] for _ in calls]
+    _settle()
     for _ in range(rounds):
         for call, repeat, taken in zip(calls, repeats, seconds, strict=True):
-            _settle()
-            _warm(call)
-            taken.append(_time(call, repeat))
+            taken.append(_turn(call, repeat))
     return [statistics.median(taken) for taken in seconds]
+
+
+def _turn(call: Callable[[], Any], repeat: int) -> float:
+    """Seconds of a call, timed between two moments in which all cores were there."""
+    all_cores = cores(torch.get_num_threads())
+    while True:
+        begin = time.perf_counter()
+        all_cores.wait()
+        _warm(call)
+        seconds = _time(call, repeat)
+        _settle()
+        if not all_cores.disturbed(time.perf_counter() - begin):
+            return seconds
 
 
 def _settle() -> None:

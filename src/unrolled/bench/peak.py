@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import numpy as np
 import torch
 
+from ..errors import Error
 from ..scan.cpu.machine import Library, assemble, machine
+from ..scan.cpu.pool import LONG, Work, workers
 
 STEPS = 1_000_000
 """Rounds of multiply-adds in a call: long enough that starting its threads does not count."""
@@ -27,16 +27,15 @@ COPIED = 64 << 20
 class MultiplyAdds:
     """A call does fused multiply-adds in registers on several cores at once, and nothing else."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
-        self._kernel, chains = _kernel()
-        self.operations = 2 * machine().width * chains * STEPS * threads
+    def __init__(self, threads: int, steps: int | None = None) -> None:
+        steps, (address, chains) = steps or STEPS, _adding()
+        self._work = Work([[(address, [[(steps, rank)] for rank in range(threads)])]])
+        self.operations = 2 * machine().width * chains * steps * threads
         """Of one call; a multiply-add is two."""
 
     def __call__(self) -> None:
         """Returns when every core is done."""
-        list(self._pool.map(self._kernel, [STEPS] * self._threads))
+        _together(self._work)
 
 
 class Reads:
@@ -47,14 +46,24 @@ class Reads:
 
     def __init__(self, size: int, threads: int) -> None:
         own = size // threads // _LINE * _LINE
-        self._pool, self._kernel = ThreadPoolExecutor(threads), _reading()
-        self._parts = [torch.zeros(max(1, own // 4)) for _ in range(threads)]
-        self._own, self.rounds = own, max(1, READ // max(own, 1))
+        self.rounds = max(1, READ // max(own, 1))
         """How often a call reads them."""
+        self._parts = [torch.zeros(max(1, own // 4)) for _ in range(threads)]
+        words = [[part.data_ptr(), own, self.rounds] for part in self._parts]
+        self._blocks = [np.array(w, dtype=np.int64) for w in words]
+        jobs = [[(block.ctypes.data, rank)] for rank, block in enumerate(self._blocks)]
+        self._work = Work([[(_reading(), jobs)]])
 
     def __call__(self) -> None:
         """Returns when every core is done."""
-        list(self._pool.map(lambda t: self._kernel(t.data_ptr(), self._own, self.rounds), self._parts))
+        _together(self._work)
+
+
+def _together(work: Work) -> None:
+    with workers(LONG, work.count) as (pool, count):
+        if count != work.count:
+            raise Error(f"bench: {work.count} threads were wanted, of which {count} are free")
+        pool.run(work)
 
 
 class Copy:
@@ -72,25 +81,22 @@ class Copy:
 
 
 @cache
-def _kernel() -> tuple[Callable[[int], float], int]:
-    """A function that does so many rounds of multiply-adds on vectors, and how many there are in a round.
-
-    Called through ctypes, it runs without the interpreter's lock.
-    """
+def _adding() -> tuple[int, int]:
+    """The address of peak(steps, rank), so many rounds of multiply-adds on vectors, and how many there
+    are in a round."""
     host = machine()
     # More chains than a core has in flight (two units, a latency of four or five; on some machines four
     # units), and few enough to stay in its registers beside the factor.
     chains = 12 if host.registers == 16 else 24
     library = Library(assemble(_source(host.width, chains)), ("peak",))
-    prototype = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64)
-    function = prototype(library["peak"])
     _kept.append(library)
-    return function, chains
+    return library["peak"], chains
 
 
 @cache
-def _reading() -> Callable[[int, int, int], None]:
-    """A function (address, bytes, rounds) that loads so many bytes, `rounds` times over."""
+def _reading() -> int:
+    """The address of reads(block, rank), which loads all of some bytes again and again; block: where they
+    are, how many, how often."""
     each = 4 * machine().width
     vector = f"<{machine().width} x float>"
     loads = "\n".join(
@@ -100,12 +106,17 @@ def _reading() -> Callable[[int, int, int], None]:
     )
     library = Library(assemble(_READING.replace("LOADS", loads).replace("LINE", str(_LINE))), ("reads",))
     _kept.append(library)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(library["reads"])
+    return library["reads"]
 
 
 _READING = """
-define void @reads(ptr %from, i64 %bytes, i64 %rounds) {
+define void @reads(ptr %block, i64 %rank) {
 entry:
+  %from = load ptr, ptr %block
+  %second = getelementptr i64, ptr %block, i64 1
+  %bytes = load i64, ptr %second
+  %third = getelementptr i64, ptr %block, i64 2
+  %rounds = load i64, ptr %third
   br label %again
 again:
   %r = phi i64 [0, %entry], [%r1, %ends]
@@ -132,7 +143,7 @@ _kept: list[Library] = []  # a library owns the memory of its code
 
 
 def _source(width: int, chains: int) -> str:
-    """a_i = a_i * b + b for every chain, `steps` times over; returns their sum, so all are needed."""
+    """a_i = a_i * b + b for every chain, `steps` times over; all are needed, for their sum is returned."""
     vector = f"<{width} x float>"
     phis = "\n".join(f"  %a{i} = phi {vector} [%seed{i}, %entry], [%n{i}, %loop]" for i in range(chains))
     seeds = "\n".join(
@@ -147,7 +158,7 @@ def _source(width: int, chains: int) -> str:
     )
     return f"""
 declare {vector} @llvm.fma.v{width}f32({vector}, {vector}, {vector})
-define float @peak(i64 %steps) {{
+define float @peak(i64 %steps, i64 %rank) {{
 entry:
   %half = insertelement {vector} zeroinitializer, float 0.5, i32 0
   %b = shufflevector {vector} %half, {vector} %half, <{width} x i32> zeroinitializer

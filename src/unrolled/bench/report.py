@@ -24,7 +24,9 @@ def table(result: Result) -> str:
         + ", ".join(f"{name} {version}" for name, version in result.versions.items())
         + ".",
         f"Peak: {result.peak / 1e9:.0f} GFLOP/s in registers; copying: {result.bandwidth / 1e9:.1f} GB/s; "
-        f"used by other processes meanwhile: {elsewhere}. Medians of {result.rounds} turns.",
+        f"used by other processes meanwhile: {elsewhere}. Medians of {result.rounds} turns; "
+        f"{result.again} turns were had again, because not all cores were there before or after them, and "
+        f"{result.anyway} counted all the same.",
     ]
     for backward, title in ((False, "Forward (inference)"), (True, "Forward + backward")):
         rows = [row for row in result.rows if row.backward == backward]
@@ -152,6 +154,8 @@ def join(results: Sequence[Result]) -> Result:
         peak=max(r.peak for r in results),
         bandwidth=max(r.bandwidth for r in results),
         elsewhere=max(known) if known else None,
+        again=sum(r.again for r in results),
+        anyway=sum(r.anyway for r in results),
         rows=sorted(rows.values(), key=lambda r: (r.backward, order.index(r.layer))),
         figures=list(figures.values()),
     )

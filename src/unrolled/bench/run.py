@@ -19,6 +19,7 @@ from .figure import Figure
 from .first import FIRST
 from .measure import Row, measure, medians
 from .peak import Copy, MultiplyAdds
+from .quiet import cores
 from .work import LAYERS, Shape
 
 
@@ -36,6 +37,10 @@ class Result:
     """Bytes a second that a copy reads and writes."""
     elsewhere: float | None
     """Cores that other processes used meanwhile, on average; None: unknown."""
+    again: int
+    """Turns that were had again, because the machine did not give all its cores before or after them."""
+    anyway: int
+    """Turns that counted all the same, patience being over."""
     rows: list[Row]
     figures: list[Figure]
 
@@ -109,6 +114,8 @@ def run(
             peak=limit.operations / together,
             bandwidth=copy.traffic / copied,
             elsewhere=None,
+            again=0,
+            anyway=0,
             rows=[],
             figures=[],
         )
@@ -119,7 +126,8 @@ def run(
                     result.rows.append(found)
                 else:
                     result.figures.append(found)
-            result = replace(result, elsewhere=others.cores())
+            quiet = cores(count)
+            result = replace(result, elsewhere=others.cores(), again=quiet.again, anyway=quiet.anyway)
             keep(result)
     return result
 

@@ -2,17 +2,15 @@
 
 Both loops are the same, and so is the model but for its recurrent layer: an embedding, the layer, a linear
 head; windows of a text with the state carried, AdamW (fused), clipped gradients. They have turns in one
-process; a turn is some steps, the median over the turns counts.
+process, of which the median counts (`measure.medians`).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from ..errors import Error
 from ..models import LanguageModel
 from ..text import Vocabulary, read_text
 from ..training.streams import Streams
+from .measure import medians
 from .work import LAYERS
 
 
@@ -66,16 +65,7 @@ def measure(text: str, hidden_size: int, batch: int, window: int, rounds: int) -
             training_step(m, Streams(numbers, batch, window, torch.Generator().manual_seed(0)))
             for m in models
         ]
-        times: list[list[float]] = [[] for _ in steps]
-        for round in range(rounds + 1):
-            for step, own in zip(steps, times, strict=True):
-                step()
-                begin = time.perf_counter()
-                for _ in range(10):
-                    step()
-                if round:
-                    own.append((time.perf_counter() - begin) / 10)
-        found[kind.upper()] = [batch * window / median(own) for own in times]
+        found[kind.upper()] = [batch * window / seconds for seconds in medians(steps, rounds)]
     return found
 
 
