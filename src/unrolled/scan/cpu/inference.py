@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from .fields import FIELDS
 from .geometry import Geometry
 from .layer import Layer, cost, place
 from .machine import machine
-from .pack import PARTS, packed
-from .pool import Work, workers
+from .pack import PARTS, Packed, packed
+from .pool import Pool, Work, workers
 from .program import Kernel, forward_kernel
 from .room import empty
 
@@ -29,6 +30,8 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Output (batch, time, directions * output), states (layers * directions, batch, size) each."""
     stack = call.stack
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+    if any([s.stride(-1) != 1 for s in call.state]):
+        call = replace(call, state=tuple([s.contiguous() for s in call.state]))
     x, finals = call.input, finals_of(call.state, low(call.lower))
     lengths = None if call.lengths is None else call.lengths.numpy()
     for index in range(stack.num_layers):
@@ -65,19 +68,36 @@ def layer_forward(
             layer = Layer(geometry, count, False, indexed, lengths is not None)
         if lengths is not None:
             layer.shares(lengths)
-        held: list[Any] = []  # the kernel has addresses only: what lies there must outlive its run
-        for direction, groups in enumerate(layer.directions):
-            made = packed(stack, kernel.shape, parameters[direction], indexed, pool, count)
-            tensors = tensors_of(call, index, direction, x, out, finals)
-            held += (made, tensors)
-            names, values = fields_of(tensors, direction == 1)
-            for group in groups:
-                group.block[PACKED] = made.pointers
-                group.block[names] = values
+        held = fill_in(layer, call, kernel, index, parameters, (x, out, finals), pool, count)
         pool.run(Work([[(kernel.address, layer.jobs)]]))
-        held.clear()
+        del held
         give(key, layer)
     return out
+
+
+def fill_in(
+    layer: Layer,
+    call: Call,
+    kernel: Kernel,
+    index: int,
+    parameters: Sequence[Sequence[Tensor]],
+    tensors: tuple[Tensor, Tensor, Sequence[Tensor]],
+    pool: Pool | None,
+    count: int,
+) -> list[Packed]:
+    """Tells a layer's blocks where its parameters, input, output and last states are; returns the panels of
+    the parameters. All must outlive the layer's run, for the kernel has addresses only."""
+    stack, held = call.stack, []
+    x, out, finals = tensors
+    for direction, groups in enumerate(layer.directions):
+        made = packed(stack, kernel.shape, parameters[direction], not x.is_floating_point(), pool, count)
+        own = tensors_of(call, index, direction, x, out, finals)
+        names, values = fields_of(own, direction == 1)
+        for group in groups:
+            group.block[_PACKED] = made.pointers
+            group.block[names] = values
+        held.append(made)
+    return held
 
 
 def low(lower: torch.dtype | None) -> torch.dtype:
@@ -101,16 +121,16 @@ def output_like(x: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Ten
 
 
 def tensors_of(
-    call: Call, index: int, direction: int, x: Tensor, out: Tensor, finals: tuple[Tensor, ...]
+    call: Call, index: int, direction: int, x: Tensor, out: Tensor, finals: Sequence[Tensor]
 ) -> tuple[Any, ...]:
     """The tensors that one direction of a layer reads and writes."""
     size, slot = call.stack.output_size, index * call.stack.directions + direction
     part = out[:, :, direction * size : (direction + 1) * size] if call.stack.bidirectional else out
-    initial = tuple([s[slot] if s.stride(-1) == 1 else s[slot].contiguous() for s in call.state])
-    return x, part, initial, tuple([f[slot] for f in finals]), call.reset
+    initial, final = (tuple([s[slot] for s in given]) for given in (call.state, finals))
+    return x, part, initial, final, call.reset
 
 
-PACKED = np.array([FIELDS[name] for name in PARTS])
+_PACKED = np.array([FIELDS[name] for name in PARTS])
 """The fields of the parameters' panels."""
 
 

@@ -21,10 +21,9 @@ from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
-from .inference import PACKED, fields_of, finals_of, low, output_like, tensors_of
+from .inference import fill_in, finals_of, low, output_like
 from .layer import Layer, cost
 from .machine import machine
-from .pack import packed
 from .pool import ALONE, Pool, Work, workers
 from .program import forward_kernel
 from .room import maker
@@ -226,18 +225,12 @@ class _Ready:
             out = last if index + 1 == stack.num_layers else output_like(x, size)
             geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
             layer = Layer(geometry, count, False, indexed, call.lengths is not None)
-            for direction, groups in enumerate(layer.directions):
-                own = packed(stack, kernel.shape, parameters[direction], indexed, pool, count)
-                tensors = tensors_of(call, index, direction, x, out, finals)
-                fields, values = fields_of(tensors, direction == 1)
-                outside = self._outside(index, stack, indexed)
-                outside += [] if call.reset is None else [(FIELDS["reset"], len(bases) - 1)]
-                for group in groups:
-                    group.block[PACKED] = own.pointers
-                    group.block[fields] = values
-                    for field, base in outside:
-                        self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
-                self._kept.append(own)
+            self._kept += fill_in(layer, call, kernel, index, parameters, (x, out, finals), pool, count)
+            outside = self._outside(index, stack, indexed)
+            outside += [] if call.reset is None else [(FIELDS["reset"], len(bases) - 1)]
+            for group in layer.groups:
+                for field, base in outside:
+                    self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
             phases.append([(kernel.address, layer.jobs)])
             self._kept += [x, out]
             self._layers.append(layer)
