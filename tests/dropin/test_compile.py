@@ -164,6 +164,20 @@ def test_torch_func_inside_the_graph():
     torch.testing.assert_close(compiled(x), per_sample(x))
 
 
+@pytest.mark.parametrize("embedding_size", [0, 4])
+def test_a_language_model_reads_symbols_in_one_graph(embedding_size):
+    vocabulary = ur.Vocabulary("hello")
+    model = ur.LanguageModel(vocabulary, "gru", 6, embedding_size=embedding_size).eval()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    x = torch.randint(len(vocabulary), (3, 5))
+    with torch.no_grad():
+        wanted, state = model(x)
+    torch.testing.assert_close(compiled(x)[0], wanted)
+    torch.testing.assert_close(compiled(x, state)[0], model(x, state)[0])
+    with pytest.raises((ur.errors.Error, IndexError), match=r"indices run from|out of range"):
+        compiled(x + len(vocabulary))  # checked when the graph runs
+
+
 @pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="inductor wants a C++ compiler")
 def test_inductor():
     model = Tagger(LAYERS["LSTM"]())

@@ -32,6 +32,7 @@ class Batch:
                 f"wanted int64 (batch, time)"
             )
         rows, time = indices.shape
+        self.full = lengths is None or not rows
         if lengths is None:
             lengths = torch.full((rows,), time, dtype=torch.int64)
         if lengths.dtype != torch.int64 or lengths.shape != (rows,):
@@ -39,18 +40,29 @@ class Batch:
                 f"Batch: lengths are {lengths.dtype} of shape {tuple(lengths.shape)}; "
                 f"wanted int64 ({rows},), one for each row"
             )
-        lengths = lengths.cpu()
-        if rows and not 0 <= int(lengths.min()) <= int(lengths.max()) <= time:
-            raise Error(f"Batch: lengths {lengths.tolist()}; wanted each from 0 to {time}, the time axis")
-        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(vocabulary):
-            raise Error(
-                f"Batch: indices run from {int(indices.min())} to {int(indices.max())}; "
-                f"wanted 0 to {len(vocabulary) - 1}, the vocabulary's"
-            )
         self.indices = indices
-        self.lengths = lengths
+        self.lengths = lengths.cpu()
         self.vocabulary = vocabulary
-        self.full = bool((lengths == time).all())
+        # A graph has no numbers yet; who reads the batch checks them when it runs.
+        if not torch.compiler.is_compiling():
+            self._check(time)
+
+    def _check(self, time: int) -> None:
+        """Raises Error for numbers out of range, and finds out whether all rows are full."""
+        if not self.full:
+            low, high = (int(n) for n in self.lengths.aminmax())
+            if not 0 <= low <= high <= time:
+                raise Error(
+                    f"Batch: lengths {self.lengths.tolist()}; wanted each from 0 to {time}, the time axis"
+                )
+            self.full = low == time
+        if self.indices.numel():
+            low, high = (int(n) for n in self.indices.aminmax())
+            if not 0 <= low <= high < len(self.vocabulary):
+                raise Error(
+                    f"Batch: indices run from {low} to {high}; "
+                    f"wanted 0 to {len(self.vocabulary) - 1}, the vocabulary's"
+                )
 
     def __len__(self) -> int:
         return self.indices.shape[0]
