@@ -156,7 +156,7 @@ def _turn(f: Function, t: _Words) -> None:
             for i in range(width):
                 there = f.choose(f.compare("sgt", left, i), lanes, f.int(0))
                 square.append(get(f, f.at(source, t.row * i + k * f.bytes), there))
-            for j, column in enumerate(_transposed(f, square)):
+            for j, column in enumerate(transposed(f, square)):
                 with f.when(f.compare("sgt", lanes, j)):
                     f.store(column, f.at(target, (k * width + j) * t.line), f.bytes)
 
@@ -173,7 +173,7 @@ def _turn_back(f: Function, t: _Words) -> None:
             for j in range(width):
                 there = f.choose(f.compare("sgt", lanes, j), f.int(width), f.int(0))
                 square.append(get(f, f.at(source, (k * width + j) * t.line), there))
-            for i, row in enumerate(_transposed(f, square)):
+            for i, row in enumerate(transposed(f, square)):
                 with f.when(f.compare("sgt", left, i)):
                     put(f, row, f.at(target, t.row * i + k * f.bytes), lanes)
 
@@ -199,7 +199,7 @@ def _join(f: Function, t: _Words) -> None:
         put(f, value, f.at(t.matrix, r * t.row + p * f.bytes), t.cols - p * f.width)
 
 
-def _transposed(f: Function, square: list[Value]) -> list[Value]:
+def transposed(f: Function, square: list[Value]) -> list[Value]:
     """W vectors of W lanes, turned: halves across the diagonal change places, then halves of halves."""
     width, half = f.width, f.width // 2
     while half:
@@ -208,11 +208,6 @@ def _transposed(f: Function, square: list[Value]) -> list[Value]:
         for i in range(width):
             if not i & half:
                 a, b = square[i], square[i + half]
-                square[i], square[i + half] = _pick(f, a, b, low), _pick(f, a, b, high)
+                square[i], square[i + half] = f.pick(a, b, low), f.pick(a, b, high)
         half //= 2
     return square
-
-
-def _pick(f: Function, a: Value, b: Value, lanes: Sequence[int]) -> Value:
-    mask = f"<{f.width} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
-    return f.op(f.vector, f"shufflevector {f.vector} {a.name}, {f.vector} {b.name}, {mask}")

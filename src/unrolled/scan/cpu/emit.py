@@ -124,6 +124,11 @@ class Function:
         """Writes the value at the address."""
         self.do(f"store {value.type} {value.name}, ptr {address.name}, align {align}")
 
+    def prefetch(self, address: Value) -> None:
+        """Says that what lies at the address, if anything does, will be read."""
+        read, often, data = (self.int(n, I32) for n in (0, 3, 1))
+        self.call("void", "llvm.prefetch.p0", [address, read, often, data])
+
     def call_at(self, address: Value, arguments: Sequence[Value]) -> None:
         """Calls the function at an address, which returns nothing."""
         text = ", ".join(f"{a.type} {a.name}" for a in arguments)
@@ -212,7 +217,7 @@ class Function:
             return vectors[0]
         half = len(vectors) // 2
         a, b = self.join(vectors[:half]), self.join(vectors[half:])
-        return self._shuffle(a, b, range(len(vectors) * self.module.width))
+        return self.pick(a, b, range(2 * int(a.type[1:].partition(" ")[0])))
 
     def joined(self, places: Sequence[P], read: Callable[[P], Value]) -> Value:
         """What is read at each place, itself no wider than a vector, in a wide one."""
@@ -224,9 +229,10 @@ class Function:
         if wide.type == self.module.vector:
             return wide
         width = self.module.width
-        return self._shuffle(wide, wide, range(index * width, (index + 1) * width))
+        return self.pick(wide, wide, range(index * width, (index + 1) * width))
 
-    def _shuffle(self, a: Value, b: Value, lanes: range) -> Value:
+    def pick(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+        """The vector of these lanes of two, those of the second counted on from the first's."""
         mask = f"<{len(lanes)} x i32> <{', '.join(f'i32 {lane}' for lane in lanes)}>"
         type = f"<{len(lanes)} x float>"
         return self.op(type, f"shufflevector {a.type} {a.name}, {b.type} {b.name}, {mask}")

@@ -17,8 +17,8 @@ from .fields import FIELDS
 from .geometry import Geometry
 from .layer import Layer, cost, place
 from .machine import machine
-from .pack import PARTS, Packed, packed
-from .pool import Pool, Work, workers
+from .pack import PARTS, packed
+from .pool import Work, workers
 from .program import Kernel, forward_kernel
 from .room import empty
 
@@ -68,9 +68,10 @@ def layer_forward(
             layer = Layer(geometry, count, False, indexed, lengths is not None)
         if lengths is not None:
             layer.shares(lengths)
-        held = fill_in(layer, call, kernel, index, parameters, (x, out, finals), pool, count)
+        panels = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
+        fill_in(layer, call, index, [p.pointers for p in panels], (x, out, finals))
         pool.run(Work([[(kernel.address, layer.jobs)]]))
-        del held
+        del panels
         give(key, layer)
     return out
 
@@ -78,26 +79,19 @@ def layer_forward(
 def fill_in(
     layer: Layer,
     call: Call,
-    kernel: Kernel,
     index: int,
-    parameters: Sequence[Sequence[Tensor]],
+    parts: Sequence[list[int]],
     tensors: tuple[Tensor, Tensor, Sequence[Tensor]],
-    pool: Pool | None,
-    count: int,
-) -> list[Packed]:
-    """Tells a layer's blocks where its parameters, input, output and last states are; returns the panels of
-    the parameters. All must outlive the layer's run, for the kernel has addresses only."""
-    stack, held = call.stack, []
+) -> None:
+    """Tells a layer's blocks where everything is: its parts (in the order of `PARTS`, by direction), its
+    input, output and last states. All that must outlive its run, for the kernel has addresses only."""
     x, out, finals = tensors
     for direction, groups in enumerate(layer.directions):
-        made = packed(stack, kernel.shape, parameters[direction], not x.is_floating_point(), pool, count)
         own = tensors_of(call, index, direction, x, out, finals)
         names, values = fields_of(own, direction == 1)
         for group in groups:
-            group.block[_PACKED] = made.pointers
+            group.block[_PARTS] = parts[direction]
             group.block[names] = values
-        held.append(made)
-    return held
 
 
 def low(lower: torch.dtype | None) -> torch.dtype:
@@ -130,8 +124,7 @@ def tensors_of(
     return x, part, initial, final, call.reset
 
 
-_PACKED = np.array([FIELDS[name] for name in PARTS])
-"""The fields of the parameters' panels."""
+_PARTS = np.array([FIELDS[name] for name in PARTS])
 
 
 def fields_of(tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[int]]:

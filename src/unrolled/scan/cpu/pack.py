@@ -38,6 +38,13 @@ class Packed:
         return [self.address + self.offsets[n] if n in self.offsets else 0 for n in PARTS]
 
 
+def unpacked(stack: Stack, parameters: Sequence[Tensor], zeros: Tensor) -> list[int]:
+    """The addresses of the parameters themselves in the order of `PARTS`; zeros: for biases not there."""
+    at = dict(zip(present(stack), [p.data_ptr() for p in parameters], strict=False))
+    none = zeros.data_ptr()
+    return [at["ih"], at.get("b_ih", none), at.get("hh", 0), at.get("b_hh", none), 0, 0]
+
+
 _Source = tuple[str, int]
 """A parameter's name and the bytes before what is read of it."""
 

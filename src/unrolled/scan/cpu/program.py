@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...cells import Cell
-from . import after, backward, feed, forward
+from . import after, backward, feed, forward, single
 from .cache import library
 from .keep import keep
 from .machine import Machine
@@ -29,6 +29,14 @@ def forward_kernel(cell: Cell, bias: bool, projected: bool, training: bool, mach
     shape = _shape(cell, bias, projected, training, machine)
     made = library(lambda: forward.emit(shape), "forward", ("forward",), shape)
     return Kernel(made["forward"], shape, made)
+
+
+@cache
+def single_kernel(cell: Cell, bias: bool, machine: Machine) -> Kernel:
+    """The kernel `single` of a cell that has one."""
+    shape = _shape(cell, bias, False, False, machine)
+    made = library(lambda: single.emit(shape), "single", ("single",), shape)
+    return Kernel(made["single"], shape, made)
 
 
 @cache

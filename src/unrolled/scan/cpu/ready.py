@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..stack import Call, Stack
-from . import refuses
+from . import refuses, single
 from .alike import Result, bound, guards, known, plain, plain_lengths, plain_reset, states_of, transformed
 from .digest import Digest
 from .fields import FIELDS
@@ -24,8 +24,9 @@ from .geometry import Geometry
 from .inference import fill_in, finals_of, low, output_like
 from .layer import Layer, cost
 from .machine import machine
+from .pack import packed, unpacked
 from .pool import ALONE, Pool, Work, workers
-from .program import forward_kernel
+from .program import Kernel, forward_kernel, single_kernel
 from .room import maker
 from .trial import Trial
 
@@ -196,8 +197,12 @@ class _Ready:
     ) -> None:
         stack, self.count = call.stack, count
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+        one = call.input.shape[:2].numel() == 1 and call.lengths is None and single.fits(kernel.shape)
+        if one:
+            kernel = single_kernel(stack.cell, stack.bias, machine())
         self._stack, self._guards = stack, same
-        self._digest = Digest(call.parameters, count)
+        # Of a single step nothing is laid out that could differ from the parameters later.
+        self._digest = None if one else Digest(call.parameters, count)
         self._addresses = [p.data_ptr() for p in call.parameters]
         self.zeros = call.state
         self._zeros = [s.data_ptr() for s in call.state]
@@ -220,30 +225,51 @@ class _Ready:
         bases += [] if call.reset is None else [call.reset.data_ptr()]
         self._fills = Fills(len(bases))
         for index in range(stack.num_layers):
-            parameters = stack.parts(call.parameters, index)
-            indexed = not x.is_floating_point()
             out = last if index + 1 == stack.num_layers else output_like(x, size)
-            geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
-            layer = Layer(geometry, count, False, indexed, call.lengths is not None)
-            self._kept += fill_in(layer, call, kernel, index, parameters, (x, out, finals), pool, count)
-            outside = self._outside(index, stack, indexed)
-            outside += [] if call.reset is None else [(FIELDS["reset"], len(bases) - 1)]
-            for group in layer.groups:
-                for field, base in outside:
-                    self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
-            phases.append([(kernel.address, layer.jobs)])
+            self._layers.append(self._layer(call, kernel, index, (x, out, finals), bases, pool))
+            phases.append([(kernel.address, self._layers[-1].jobs)])
             self._kept += [x, out]
-            self._layers.append(layer)
             x = out
         fill, table = self._fills.job
         filled = [[table], *[[] for _ in range(count - 1)]]
         # The comparison of the weights is a part of the work: afterwards is early enough to know.
-        self._work = Work([[self._digest.jobs, (fill, filled)], *phases])
+        compared = [self._digest.jobs] if self._digest else []
+        self._work = Work([[*compared, (fill, filled)], *phases])
         # The memory of this call's own input and output is not for keeping: every call has its own.
         self._kept = [k for k in self._kept if k is not call.input and k is not last]
         between = {id(k): k.numel() for k in self._kept if isinstance(k, Tensor)}
         scratch = [group.scratch.numel() for layer in self._layers for group in layer.groups]
         self.floats = sum(scratch) + sum(between.values())
+
+    def _layer(
+        self,
+        call: Call,
+        kernel: Kernel,
+        index: int,
+        tensors: tuple[Tensor, Tensor, Sequence[Tensor]],
+        bases: Sequence[int],
+        pool: Pool | None,
+    ) -> Layer:
+        """One layer laid out, and what a call gives it noted; tensors: as `fill_in` takes them."""
+        stack, (batch, time), indexed = call.stack, call.input.shape[:2], not tensors[0].is_floating_point()
+        geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), batch, time)
+        layer = Layer(geometry, self.count, False, indexed, call.lengths is not None)
+        parameters = stack.parts(call.parameters, index)
+        if self._digest is None:
+            zeros = torch.zeros(stack.cell.gates * stack.hidden_size, dtype=torch.float32)
+            self._kept.append(zeros)
+            parts = [unpacked(stack, own, zeros) for own in parameters]
+        else:
+            made = [packed(stack, kernel.shape, own, indexed, pool, self.count) for own in parameters]
+            parts = [panels.pointers for panels in made]
+            self._kept += made
+        fill_in(layer, call, index, parts, tensors)
+        outside = self._outside(index, stack, indexed)
+        outside += [] if call.reset is None else [(FIELDS["reset"], len(bases) - 1)]
+        for group in layer.groups:
+            for field, base in outside:
+                self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
+        return layer
 
     def _outside(self, index: int, stack: Stack, indexed: bool) -> list[tuple[int, int]]:
         """The fields whose addresses a call gives, each with the number of its base."""
@@ -283,7 +309,7 @@ class _Ready:
             self._work.alone()
         else:
             pool.run(self._work)
-        if self._digest.differs:
+        if self._digest and self._digest.differs:
             return None
         if self._lower is None or self._lower is self._dtype:
             return out, tuple(finals)
