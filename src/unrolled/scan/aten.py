@@ -75,7 +75,7 @@ def _packed(call: Call, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     batch, time = call.input.shape[:2]
     if not len(order):
         width = call.stack.output_size * call.stack.directions
-        return call.input.new_zeros(batch, time, width), call.state
+        return call.input.new_zeros(batch, time, width), tuple([s.clone() for s in call.state])
     rows = order.to(call.input.device)
     packed = pack_padded_sequence(call.input.index_select(0, rows), lengths[order], batch_first=True)
     state = tuple(s.index_select(1, rows) for s in call.state)

@@ -32,8 +32,10 @@ def _run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
-    lower = torch.get_autocast_dtype(device)
-    inside = call.parameters[0].dtype if device == "cpu" else lower
+    dtype = call.parameters[0].dtype
+    # float64 stays as it is, as in all of torch's operations.
+    lower = dtype if dtype is torch.float64 else torch.get_autocast_dtype(device)
+    inside = dtype if device == "cpu" else lower
     lowered = Call(
         call.stack,
         call.input if call.indexed else _as(call.input, inside),

@@ -41,8 +41,11 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 def _along_time(
     cell: Cell, x: Tensor, weights: Weights, initial: tuple[Tensor, ...], call: Call, reverse: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    projected = _by_gate(cell, project(x, weights))
     begins, valid = _boundaries(call, reverse)
+    if valid is not None and x.is_floating_point():
+        # What is no number past a row's end would come back into every gradient, zero times that.
+        x = torch.where(valid[..., None], x, 0.0)
+    projected = _by_gate(cell, project(x, weights))
     steps = range(x.shape[1])
     states, outputs = initial, []
     for t in reversed(steps) if reverse else steps:

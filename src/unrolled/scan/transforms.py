@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd import forward_ad
 
@@ -33,3 +34,8 @@ def active() -> frozenset[str]:
     if functional():
         found |= {i.key().name.lower() for i in _functorch.get_interpreter_stack() or ()}
     return frozenset(found)
+
+
+def batched(tensor: Tensor) -> bool:
+    """Whether it stands for many: torch.func.vmap's, or torch.autograd.grad's (is_grads_batched)."""
+    return _functorch.is_batchedtensor(tensor) or _functorch.is_legacy_batchedtensor(tensor)

@@ -28,6 +28,9 @@ def validate(
     """The call in the engines' layout, batch first, and whether the input came without a batch axis."""
     if len(parameters) != len(stack.shapes):
         raise Error(f"{stack}: got {len(parameters)} parameters; wanted {', '.join(stack.shapes)}")
+    for p, (name, shape) in zip(parameters, stack.shapes.items(), strict=True):
+        if p.shape != shape:
+            raise Error(f"{stack}: {name} has shape {tuple(p.shape)}; wanted {tuple(shape)}")
     batched = _check_input(stack, input, parameters[0], batch_first)
     if not batched:
         input = input[None]

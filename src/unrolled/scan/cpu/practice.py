@@ -42,8 +42,10 @@ class _Kind(NamedTuple):
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are its parameters, and what they were."""
-        for p, own in zip(parameters, self.parameters, strict=True):
-            if own() is not p or p.dtype is not torch.float32 or not p.is_cpu:
+        for p, own, shape in zip(parameters, self.parameters, self.stack.shapes.values(), strict=True):
+            if own() is not p or p.dtype is not torch.float32 or p.shape != shape:
+                return False
+            if not p.is_cpu or p.is_neg():
                 return False
         return True
 

@@ -17,8 +17,21 @@ Operand = Value | float
 
 
 def vector(m: Maths, a: Operand) -> Value:
-    """A number as a vector; a vector as it is."""
-    return a if isinstance(a, Value) else m.constant(float(a))
+    """A number as a vector, truth values as ones and zeros; a vector as it is."""
+    if not isinstance(a, Value):
+        return m.constant(float(a))
+    return m.where(a, m.constant(1.0), m.constant(0.0)) if _are_truths(a) else a
+
+
+def _are_truths(a: Value) -> bool:
+    return a.type.endswith("x i1>")
+
+
+def _truths(m: Maths, a: Operand) -> Value:
+    """Where it is not zero."""
+    if isinstance(a, Value) and _are_truths(a):
+        return a
+    return m.compare("une", vector(m, a), m.constant(0.0))
 
 
 def _binary(name: str) -> Callable[..., Value]:
@@ -43,13 +56,15 @@ def _compare(how: str) -> Callable[..., Value]:
 
 
 def _logical(op: str) -> Callable[..., Value]:
-    def rule(m: Maths, a: Value, b: Value) -> Value:
+    def rule(m: Maths, a: Operand, b: Operand) -> Value:
+        a, b = _truths(m, a), _truths(m, b)
         return m.f.op(a.type, f"{op} {a.type} {a.name}, {b.name}")
 
     return rule
 
 
-def _not(m: Maths, a: Value) -> Value:
+def _not(m: Maths, a: Operand) -> Value:
+    a = _truths(m, a)
     ones = "<" + ", ".join(["i1 true"] * m.f.width) + ">"
     return m.f.op(a.type, f"xor {a.type} {a.name}, {ones}")
 
@@ -174,6 +189,7 @@ def _lerp(m: Maths, a: Operand, b: Operand, weight: Operand) -> Value:
 
 
 RULES: dict[str, Callable[..., Value]] = {
+    "constant": lambda m, number: m.constant(number),
     "add": _add,
     "sub": _sub,
     "rsub": _rsub,

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...cells import Cell
-from .rules import RULES, takes_power
+from .rules import BOOLEAN, RULES, takes_power
 
 _ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0}
@@ -88,10 +88,10 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.values: dict[int, Node | float] = {}
+        self.values: dict[int, Node] = {}
         self.alive: list[Tensor] = []
 
-    def name(self, tensor: Tensor, value: Node | float) -> Tensor:
+    def name(self, tensor: Tensor, value: Node) -> Tensor:
         # By its memory, which no other tensor has while this one is alive and all its aliases share.
         self.values[tensor.data_ptr()] = value
         self.alive.append(tensor)
@@ -116,13 +116,13 @@ class _Recorder(TorchDispatchMode):
         if name in ("lift_fresh", "lift_fresh_copy") and args[0].data_ptr() not in self.values:
             if args[0].numel() != 1:
                 raise Refused("it makes a tensor of several numbers")
-            return self.name(func(*args, **kwargs), float(args[0]))
+            return self.name(func(*args, **kwargs), _constant(float(args[0])))
         rule = name.removesuffix("_") if func._schema.is_mutable else name
-        constant = self._constant(rule, args)
+        constant = _filled(rule, args)
         if constant is None and rule not in _ALIASES and rule not in RULES:
             return self._decomposed(func, name, args, kwargs)
         if constant is not None:
-            node: Any = constant
+            node = constant
         elif rule in _ALIASES:
             node = self.read(args[0])
         else:
@@ -131,15 +131,10 @@ class _Recorder(TorchDispatchMode):
         for tensor in result if isinstance(result, tuple) else (result,):
             if tuple(tensor.shape) not in (_SHAPE, ()) and name != "log_sigmoid_forward":
                 raise Refused(f"its op {name} is not elementwise")
+            if rule not in _ALIASES and tensor.dtype != (torch.bool if rule in BOOLEAN else torch.float32):
+                raise Refused(f"its op {name} has no rule for {tensor.dtype}")
         self.name(result[0] if isinstance(result, tuple) else result, node)
         return result
-
-    def _constant(self, rule: str, args: Sequence[Any]) -> float | None:
-        if rule in _FILLED:
-            return _FILLED[rule]
-        if rule in ("full", "full_like", "new_full", "scalar_tensor"):
-            return float(args[0 if rule == "scalar_tensor" else 2 if rule == "new_full" else 1])
-        return None
 
     def _node(self, rule: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if rule == "pow" and not takes_power(args[1]):
@@ -159,6 +154,19 @@ class _Recorder(TorchDispatchMode):
             raise Refused(f"its op {name} has no rule")
         with self:
             return decomposition(*args, **kwargs)
+
+
+def _filled(rule: str, args: Sequence[Any]) -> Node | None:
+    """A tensor made with one number in it, if that is what the op does."""
+    if rule in _FILLED:
+        return _constant(_FILLED[rule])
+    if rule in ("full", "full_like", "new_full", "scalar_tensor"):
+        return _constant(float(args[0 if rule == "scalar_tensor" else 2 if rule == "new_full" else 1]))
+    return None
+
+
+def _constant(number: float) -> Node:
+    return Node("constant", (number,))
 
 
 class _Seed(torch.autograd.Function):
@@ -199,6 +207,8 @@ def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]
         leaves = [*x, *(r if cell.recurrent == "dense" and r else ()), *states, *vectors]
         outputs = [s for s in following if s.requires_grad]
         grads = [g for g, s in zip(cotangents, following, strict=True) if s.requires_grad]
+        if not outputs:
+            return tuple(recorder.read(s) for s in following), {}
         seed = _Seed.apply(grads, *outputs)
         got = torch.autograd.grad(seed, leaves, create_graph=True, allow_unused=True)
         found = {
@@ -254,7 +264,7 @@ def everything(roots: Sequence[Any]) -> list[Node]:
 def trace(cell: Cell, bias: bool) -> Graph:
     """The cell's graphs. Raises Refused, saying why, for a cell that no kernel can be made of."""
     states, grads = _record(cell, bias)
-    if not all(isinstance(s, Node) for s in states):
+    if not all(any(n.leaf for n in everything([s])) for s in states):
         raise Refused("a next state is a constant")
     roots = [*states, *grads.values()]
     parents: dict[Node, set[Node]] = {}

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import dropout
 
-from .. import reference
+from .. import reference, transforms
 from ..stack import Call, Stack
+from .alike import MOST
 from .course import Course, Step
 from .gradients import Backward
 from .inference import give, low, take
@@ -21,6 +22,7 @@ from .machine import machine
 from .pool import Pool, workers
 from .program import forward_kernel
 from .room import borrow
+from .trial import Trial
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -67,6 +69,7 @@ class Scan:
     ) -> None:
         self._key, self.course, self.batch_first = key, course, batch_first
         self._lengths, self._reset, self._lower = lengths, reset, lower
+        self.noted = [t for t in (lengths, reset) if t is not None]
 
     def __del__(self) -> None:
         # Nobody else may have the course, whose blocks the backward reads, before this pass is over.
@@ -117,7 +120,22 @@ class Scan:
         parameters: Sequence[Tensor],
         grads: Sequence[Tensor | None],
     ) -> list[Tensor | None]:
-        """The same with a graph of their own, for those who differentiate twice."""
+        """The same with a graph of their own, for those who differentiate twice, or many at once."""
+        twice = torch.is_grad_enabled()
+        with torch.enable_grad():
+            return self._again(x, state, parameters, grads, twice)
+
+    def _again(
+        self,
+        x: Tensor,
+        state: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        twice: bool,
+    ) -> list[Tensor | None]:
+        # Each as a tensor of its own: one may have been made of another, or be given twice.
+        x, *rest = [t.view_as(t) if t.requires_grad else t for t in (x, *state, *parameters)]
+        state, parameters = rest[: len(state)], rest[len(state) :]
         given = x if self.batch_first else x.transpose(0, 1)
         call = Call(self.course.stack, given, tuple(parameters), tuple(state), self._lengths, self._reset)
         output, states = reference.run(call)
@@ -129,7 +147,7 @@ class Scan:
         pairs = [(r, g.to(r.dtype)) for r, g in results if r.requires_grad and g is not None]
         found = iter(
             torch.autograd.grad(
-                [r for r, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True
+                [r for r, _ in pairs], wanted, [g for _, g in pairs], create_graph=twice, allow_unused=True
             )
         )
         return [next(found) if t.requires_grad else None for t in inputs]
@@ -145,12 +163,25 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     batch, time = x.shape[:2]
     reset = None if call.reset is None else call.reset.stride()
-    with workers(cost(stack, stack.input_size, batch, time), batch * stack.hidden_size) as (pool, count):
+    about, most = cost(stack, stack.input_size, batch, time), batch * stack.hidden_size
+    with workers(about, most, _trial(stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
         course = take(key) or Course(call, kernel, count)
         scan = Scan(key, course, True, call.lengths, call.reset, call.lower)
         return apply(scan, pool, count, x, *call.state, *call.parameters)
+
+
+_trials: dict[tuple[Stack, torch.Size], Trial] = {}
+
+
+def _trial(stack: Stack, shape: torch.Size) -> Trial:
+    """Of forward passes; texts of many lengths make many."""
+    found = _trials.pop((stack, shape), None) or Trial()
+    _trials[stack, shape] = found
+    if len(_trials) > MOST:
+        _trials.pop(next(iter(_trials)), None)
+    return found
 
 
 class Layered(torch.autograd.Function):
@@ -165,16 +196,17 @@ class Layered(torch.autograd.Function):
         out, lowered, finals = scan.forward(pool, count, x, rest[:states], rest[states:])
         ctx.set_materialize_grads(False)
         ctx.scan = scan
-        ctx.save_for_backward(out, x, *rest)
+        # Lengths and resets only to hear of it when they have been written since.
+        ctx.save_for_backward(out, x, *rest, *scan.noted)
         return out if lowered is None else lowered, *finals
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of the input, the states and the parameters."""
-        out, x, *rest = ctx.saved_tensors
         scan = ctx.scan
-        states = scan.course.stack.cell.states
-        if torch.is_grad_enabled():
+        out, x, *rest = ctx.saved_tensors
+        rest, states = rest[: len(rest) - len(scan.noted)], scan.course.stack.cell.states
+        if torch.is_grad_enabled() or any([g is not None and transforms.batched(g) for g in grads]):
             return None, None, None, *scan.again(x, rest[:states], rest[states:], grads)
         return None, None, None, *scan.backward(ctx, out, rest[states:], grads)
 

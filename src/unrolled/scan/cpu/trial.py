@@ -1,7 +1,8 @@
-"""Whether short calls of one kind are shared with other workers, found out by doing it both ways.
+"""Whether calls of one kind are shared with other workers, found out by doing it both ways.
 
 What a meeting of workers takes cannot be known beforehand: on a shared host it hangs on where the cores
-are at the moment, and differs tenfold within minutes.
+are at the moment, and differs tenfold within minutes; and where another program has one of the cores, each
+meeting waits until that one's time is over.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import time
 
 _SHARED, _ALONE = 8, 3
 """Calls each way, of which the fastest counts: the first may wake somebody, or find cold caches."""
-_FEW, _MANY = 32, 4096
+_FAR = 1.5
+"""How many times as long the first call alone takes where that one says enough."""
+_FEW, _MANY = 32, 2048
 """Calls for which what was found holds, at first and at last: twice as many whenever it is found again.
 
 Workers that slept may have one core between them until the system puts them apart, some milliseconds later:
@@ -18,6 +21,8 @@ sharing, tried just then, looks slow.
 """
 _PAUSE = 0.02
 """Seconds without a call after which workers may have slept."""
+_SLOW, _OFTEN = 2.0, 4
+"""What was found holds no more when so many calls on end take so many times as long as then."""
 
 
 class Trial:
@@ -26,29 +31,40 @@ class Trial:
     def __init__(self) -> None:
         self._best, self._left, self._holds, self._last = 0, 0, _FEW, 0.0
         self._took: dict[int, list[float]] = {}
-        self._trying = False
+        self._trying, self._found, self._slow = False, 0.0, 0
 
-    def choose(self, most: int) -> int:
-        """How many workers the next call gets, 1 or `most`."""
+    def choose(self, most: int, short: bool = True) -> int:
+        """How many workers the next call gets, 1 or `most`; short: whether waking them would count."""
         now = time.monotonic()
-        if now - self._last > _PAUSE:
+        if short and now - self._last > _PAUSE:
             self._left, self._holds = min(self._left, _FEW), _FEW
         self._last = now
-        self._trying = not self._left
+        took = self._took  # Another thread may begin anew.
+        self._trying = self._left <= 0
         if self._trying:
-            for count, tries in ((most, _SHARED), (1, _ALONE)):
-                if len(self._took.get(count, ())) < tries:
-                    return count
-            self._settle(min((1, most), key=lambda count: min(self._took[count])))
-            self._trying = False
+            shared, alone = took.get(most, []), took.get(1, [])
+            if len(shared) < _SHARED:
+                return most
+            if not self._enough(shared, alone):
+                return 1
+            self._settle(*((most, min(shared)) if min(shared) <= min(alone) else (1, min(alone))))
         self._left -= 1
         return self._best if self._best in (1, most) else most
 
-    def _settle(self, best: int) -> None:
+    @staticmethod
+    def _enough(shared: list[float], alone: list[float]) -> bool:
+        return len(alone) >= _ALONE or bool(alone and alone[0] > _FAR * min(shared))
+
+    def _settle(self, best: int, seconds: float) -> None:
         self._holds = min(2 * self._holds, _MANY) if best == self._best else _FEW
-        self._best, self._left, self._took = best, self._holds, {}
+        self._best, self._found, self._left = best, seconds, self._holds
+        self._took, self._trying, self._slow = {}, False, 0
 
     def note(self, count: int, seconds: float) -> None:
         """What a call by so many workers took."""
         if self._trying:
             self._took.setdefault(count, []).append(seconds)
+            return
+        self._slow = self._slow + 1 if seconds > _SLOW * self._found else 0
+        if self._slow >= _OFTEN:
+            self._left, self._holds, self._slow = 0, _FEW, 0
