@@ -82,31 +82,50 @@ TRYING = [2] * trial._SHARED + [1] * trial._ALONE
 
 def test_a_trial_takes_the_faster_way_for_a_while(tried):
     few, most = trial._FEW, trial._MANY
-    assert tried.calls(1e-4, 2e-4, len(TRYING) + few) == TRYING + [1] * few
-    assert tried.calls(1e-4, 5e-5, len(TRYING) + few) == TRYING + [2] * few
+    assert tried.calls(1e-4, 13e-5, len(TRYING) + few) == TRYING + [1] * few
+    assert tried.calls(1e-4, 8e-5, len(TRYING) + few) == TRYING + [2] * few
     assert tried.trial.choose(3) == 3  # of another number of threads nothing is known
     held = few
     while held < most:  # what is found again holds twice as long, up to a limit
         held *= 2
-        assert tried.calls(1e-4, 5e-5, len(TRYING) + held) == TRYING + [2] * held
-    assert tried.calls(1e-4, 5e-5, len(TRYING) + most) == TRYING + [2] * most
+        assert tried.calls(1e-4, 8e-5, len(TRYING) + held) == TRYING + [2] * held
+    assert tried.calls(1e-4, 8e-5, len(TRYING) + most) == TRYING + [2] * most
     # The host changes its mind, and so does the trial, for a short time again.
-    assert set(tried.calls(1e-4, 2e-4, len(TRYING) + few)[len(TRYING) :]) == {1}
-    assert tried.calls(1e-4, 2e-4, len(TRYING)) == TRYING
+    assert set(tried.calls(1e-4, 13e-5, len(TRYING) + few)[len(TRYING) :]) == {1}
+    assert tried.calls(1e-4, 13e-5, len(TRYING)) == TRYING
+
+
+def test_a_call_that_takes_far_longer_alone_is_tried_once(tried):
+    few = trial._FEW
+    once = [2] * trial._SHARED + [1]
+    assert tried.calls(1e-4, 5e-5, len(once) + few) == once + [2] * few
+
+
+def test_calls_that_become_slow_are_tried_anew(tried):
+    few, often = trial._FEW, trial._OFTEN
+    tried.calls(1e-4, 8e-5, 20 * few)
+    # Another program has taken a core: each meeting waits for it.
+    found = tried.calls(1e-4, 5e-3, often + len(TRYING) + few)
+    assert found == [2] * often + TRYING + [1] * few
 
 
 def test_after_a_pause_a_trial_looks_again_soon(tried):
     few = trial._FEW
-    tried.calls(1e-4, 2e-4, 20 * few)
+    tried.calls(1e-4, 13e-5, 20 * few)
     tried.clock.now += 2 * trial._PAUSE
     # Workers may be where they can share again; what was found holds meanwhile.
-    assert tried.calls(1e-4, 5e-5, few + len(TRYING)) == [1] * few + TRYING
-    assert set(tried.calls(1e-4, 5e-5, few)) == {2}
+    assert tried.calls(1e-4, 8e-5, few + len(TRYING)) == [1] * few + TRYING
+    assert set(tried.calls(1e-4, 8e-5, few)) == {2}
 
 
 def test_calls_far_apart_are_not_tried_at_each(tried):
-    found = tried.calls(1e-4, 5e-5, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
+    found = tried.calls(1e-4, 8e-5, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
     assert 0 < found.count(1) <= 50 * trial._ALONE
+    # Of long calls a pause says nothing: workers are woken in no time beside theirs.
+    choose = tried.trial.choose
+    tried.trial.choose = lambda most: choose(most, short=False)
+    found = tried.calls(1e-2, 8e-3, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
+    assert found.count(1) <= 6 * trial._ALONE
 
 
 @torch.no_grad()
