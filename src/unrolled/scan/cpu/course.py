@@ -19,7 +19,7 @@ from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
 from .room import maker
-from .trial import Trial
+from .trial import trial_of
 
 _LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
 
@@ -54,7 +54,7 @@ class Course:
         self.output, self.lowered = maker(shape), maker(shape, torch.bfloat16)
         """Make what a step's output is written to."""
         self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
-        self.trial = Trial()
+        self.trial = trial_of("backward", stack, x.shape)
         """Of its backward passes."""
         self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
         self.work = Work([[(kernel.address, self.layer.jobs)]])

@@ -13,7 +13,6 @@ from torch.nn.functional import dropout
 
 from .. import reference, transforms
 from ..stack import Call, Stack
-from .alike import MOST
 from .course import Course, Step
 from .gradients import Backward
 from .inference import give, low, take
@@ -22,7 +21,7 @@ from .machine import machine
 from .pool import Pool, workers
 from .program import forward_kernel
 from .room import borrow
-from .trial import Trial
+from .trial import trial_of
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -164,24 +163,12 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     batch, time = x.shape[:2]
     reset = None if call.reset is None else call.reset.stride()
     about, most = cost(stack, stack.input_size, batch, time), batch * stack.hidden_size
-    with workers(about, most, _trial(stack, x.shape)) as (pool, count):
+    with workers(about, most, trial_of("forward", stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
         course = take(key) or Course(call, kernel, count)
         scan = Scan(key, course, True, call.lengths, call.reset, call.lower)
         return apply(scan, pool, count, x, *call.state, *call.parameters)
-
-
-_trials: dict[tuple[Stack, torch.Size], Trial] = {}
-
-
-def _trial(stack: Stack, shape: torch.Size) -> Trial:
-    """Of forward passes; texts of many lengths make many."""
-    found = _trials.pop((stack, shape), None) or Trial()
-    _trials[stack, shape] = found
-    if len(_trials) > MOST:
-        _trials.pop(next(iter(_trials)), None)
-    return found
 
 
 class Layered(torch.autograd.Function):

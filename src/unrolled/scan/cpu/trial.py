@@ -8,9 +8,13 @@ meeting waits until that one's time is over.
 from __future__ import annotations
 
 import time
+from statistics import median
+from typing import Any
 
-_SHARED, _ALONE = 8, 3
-"""Calls each way, of which the fastest counts: the first may wake somebody, or find cold caches."""
+from .alike import MOST
+
+_SHARED, _WAKING, _ALONE = 8, 3, 3
+"""Calls each way, of which the median counts; the first shared ones, which may wake somebody, do not."""
 _FAR = 1.5
 """How many times as long the first call alone takes where that one says enough."""
 _FEW, _MANY = 32, 2048
@@ -45,17 +49,14 @@ class Trial:
             shared, alone = took.get(most, []), took.get(1, [])
             if len(shared) < _SHARED:
                 return most
-            if not self._enough(shared, alone):
+            usual = median(shared[_WAKING:])
+            if len(alone) < _ALONE and not (alone and alone[0] > _FAR * usual):
                 return 1
-            self._settle(*((most, min(shared)) if min(shared) <= min(alone) else (1, min(alone))))
+            self._settle(*min((usual, most), (median(alone), 1)))
         self._left -= 1
         return self._best if self._best in (1, most) else most
 
-    @staticmethod
-    def _enough(shared: list[float], alone: list[float]) -> bool:
-        return len(alone) >= _ALONE or bool(alone and alone[0] > _FAR * min(shared))
-
-    def _settle(self, best: int, seconds: float) -> None:
+    def _settle(self, seconds: float, best: int) -> None:
         self._holds = min(2 * self._holds, _MANY) if best == self._best else _FEW
         self._best, self._found, self._left = best, seconds, self._holds
         self._took, self._trying, self._slow = {}, False, 0
@@ -68,3 +69,15 @@ class Trial:
         self._slow = self._slow + 1 if seconds > _SLOW * self._found else 0
         if self._slow >= _OFTEN:
             self._left, self._holds, self._slow = 0, _FEW, 0
+
+
+_known: dict[Any, Trial] = {}
+
+
+def trial_of(*key: Any) -> Trial:
+    """The one of all calls with this key; those of kinds long unseen are dropped."""
+    found = _known.pop(key, None) or Trial()
+    _known[key] = found
+    if len(_known) > MOST:
+        _known.pop(next(iter(_known)), None)
+    return found
