@@ -1,4 +1,4 @@
-"""Ctrl-C during a long computation."""
+"""Ctrl-C, and what else asks a long computation to end."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from contextlib import contextmanager
 
 @contextmanager
 def ctrl_c() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that no step or save is torn; the second one ends at once."""
+    """An event that the first Ctrl-C or request to end (SIGTERM) sets, so that no step or save is torn; the
+    second one ends at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def first(number: int, frame: object) -> None:
         event.set()
-        signal.signal(signal.SIGINT, previous)
+        back()
 
-    previous = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, first)
+    def back() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    for number in previous:
+        signal.signal(number, first)
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, previous)
+        back()

@@ -161,7 +161,8 @@ class Recurrent(Scanned):
     ) -> None:
         if not isinstance(cell, Cell):
             raise TypeError(
-                f"Recurrent: the cell is a {type(cell).__name__}; wanted one made by @unrolled.cell"
+                f"Recurrent: the cell is a {type(cell).__name__}; wanted one of unrolled.cells, such as "
+                f"unrolled.cells.gru, or one made by @unrolled.cell"
             )
         name = f"Recurrent({cell.name})"
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}

@@ -109,7 +109,8 @@ def test_the_demo_does_all_of_it(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
-def test_ctrl_c_ends_cleanly_with_the_best_model_saved(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_with_the_best_model_saved(tmp_path, number):
     (tmp_path / "text.txt").write_text(TEXT)
     command = [sys.executable, "-m", "unrolled", "train", "language", "text.txt", "--out", "model"]
     command += ["--minutes", "60", "--checkpoint-every", "0.2", *SMALL]
@@ -118,7 +119,7 @@ def test_ctrl_c_ends_cleanly_with_the_best_model_saved(tmp_path):
     )
     while not list((tmp_path / "model").glob("checkpoint*")) and process.poll() is None:
         time.sleep(0.1)  # until it is in the middle of training
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "stopped after" in printed
@@ -153,7 +154,7 @@ WRONG_OPTIONS = [
     (["--layers", "0"], "num_layers must be greater than zero"),
     (["--dropout", "2"], "dropout is 2.0"),
     (["--cell", "x"], "cell 'x' is not one of"),
-    (["--minutes", "0"], "seconds is 0"),
+    (["--minutes", "0"], "minutes is 0"),
     (["--minutes", "1"], "either a number of minutes or a number of steps"),
     (["--device", "toaster"], "device 'toaster'"),
     (["--out", "text.txt"], "cannot write text.txt"),

@@ -24,7 +24,7 @@ CONSTRUCTORS = [
     (lambda: ur.GRU(4, 2, dropout=True), ur.Error, "dropout is True"),
     (lambda: ur.LSTM(4, 2, proj_size=2), ur.Error, "proj_size is 2; wanted 0 or less than hidden_size"),
     (lambda: ur.RNN(4, 2, nonlinearity="elu"), ur.Error, "'elu'; wanted 'tanh' or 'relu'"),
-    (lambda: ur.Recurrent(torch.tanh, 4, 2), TypeError, "wanted one made by @unrolled.cell"),
+    (lambda: ur.Recurrent(torch.tanh, 4, 2), TypeError, "such as unrolled.cells.gru, or one made by"),
     (lambda: ur.Recurrent(ur.cells.gru, 4, 3, proj_size=2), ur.Error, "reads its own output h"),
     (lambda: ur.cell(gates=0), ur.Error, "at least 1"),
     (lambda: ur.cell(gates=1, recurrent="full"), ur.Error, "'full'.*: wanted"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ..models.base import Model
 from ..training import Result
 from .progress import clock, scored
@@ -17,6 +19,11 @@ def ending(
     how = "stopped" if result.interrupted else "done"
     more = "the same command with --resume goes on from here\n" if result.interrupted else ""
     memory = f", {result.memory / 2**20:,.0f} MiB of memory at most" if result.memory else ""
+    if result.crowded and torch.get_num_threads() > 1:
+        more += (
+            "other programs took the cores again and again, and all threads waited each time: on so busy a "
+            "machine, OMP_NUM_THREADS=1 before the command may be several times as fast\n"
+        )
     lines = "".join(f"\n  {command}" for command in commands)
     return (
         f"{how} after {clock(result.seconds)}: {scored(result.best, metric, unit)} on the validation data, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +28,8 @@ def plan(minutes: float | None, steps: int | None, **others: Any) -> Plan:
     """The plan of the command line: three minutes if nothing is said."""
     if minutes is None and steps is None:
         minutes = 3.0
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise Error(f"training: minutes is {minutes}; wanted more than 0")
     seconds = None if minutes is None else minutes * 60
     return Plan(seconds=seconds, steps=steps, **others)
 

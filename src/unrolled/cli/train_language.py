@@ -101,7 +101,7 @@ def language(
     commands = [
         f"unrolled generate {out} --length 400",
         f'unrolled show {out} "some text" -o picture.png',
-        f"unrolled evaluate {out} {validation or file}",
+        f"unrolled evaluate {out} {validation or 'FILE'}",
     ]
     console.print(ending(result, model, out, "nats_per_symbol", commands, options.unit), highlight=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from torch import nn
 
 from ..errors import Error
 from ..interruption import ctrl_c
-from . import checkpoint, curves
+from . import checkpoint, curves, usage
 from .parallel import Group
 from .plan import Plan, Progress, Result, Task
 
@@ -97,7 +96,7 @@ class _Run:
             fused=True,
         )
         self.counts = _Counts()
-        self.begin = time.perf_counter()
+        self.begin, self.crowds = time.perf_counter(), usage.Crowd()
 
     def run(self) -> Result:
         """The whole run, or what is left of it."""
@@ -196,8 +195,9 @@ class _Run:
         return best is None or (score > best if self.task.higher_is_better else score < best)
 
     def _result(self, best: float, interrupted: bool) -> Result:
-        memory = _memory(self.task.model.device)
-        return Result(best, self.counts.step, self._seconds(), self._speed(), interrupted, memory)
+        memory = usage.memory(self.task.model.device)
+        crowded = self.crowds.there()
+        return Result(best, self.counts.step, self._seconds(), self._speed(), interrupted, memory, crowded)
 
     def summary(self, result: Result) -> dict[str, Any]:
         """What summary.json says: the score, the run, the task, and the machine's part in it."""
@@ -291,14 +291,3 @@ class _Run:
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

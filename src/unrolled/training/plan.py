@@ -104,6 +104,7 @@ class Result:
     """How a run ended, or stands. `best` is the task's score on the validation data.
 
     memory: the most that the process (on a GPU: the GPU) held, in bytes; 0 where it cannot be told.
+    crowded: whether other programs had its cores for a good part of the time, as far as can be told.
     """
 
     best: float
@@ -112,6 +113,7 @@ class Result:
     symbols_per_second: float
     interrupted: bool
     memory: int = 0
+    crowded: bool = False
 
 
 class Task(Protocol):
