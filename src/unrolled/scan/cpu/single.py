@@ -16,8 +16,6 @@ from .shape import Shape, copies, copies_low, get, put, put_final, slot
 from .step import point
 from .sync import share
 
-_QUAD = 4
-"""Lanes within which the processors move numbers most easily."""
 _AHEAD = 128
 """Bytes that are fetched ahead of a row: a processor does not follow so many rows at once by itself."""
 
@@ -118,33 +116,13 @@ def _product(
 
 
 def _square(f: Function, place: Value, row: Value, stride: Value, a: Value) -> None:
-    """W rows by W columns: of every four columns, what lies in four rows is turned."""
-    quads = f.width // _QUAD
-    bases = [f.at(row, stride * (_QUAD * q)) for q in range(quads)]
-    type = f"<{_QUAD} x float>"
-    for i in range(_QUAD):
-        for base in bases:
-            f.prefetch(f.at(base, stride * i + _AHEAD))
-    for first in range(0, f.width, _QUAD):
-        offsets = [stride * i + 4 * first for i in range(_QUAD)]
-        lines = [f.join([f.load(type, f.at(base, o)) for base in bases]) for o in offsets]
-        for j, column in enumerate(_turned(f, lines)):
-            factor = f.splat(f.load("float", f.at(a, 4 * (first + j))))
-            f.set(place, f.fma(factor, column, f.get(f.vector, place)))
-
-
-def _turned(f: Function, lines: Sequence[Value]) -> list[Value]:
-    """Four vectors, turned within every four lanes."""
-    starts = range(0, f.width, _QUAD)
-
-    def pick(a: Value, b: Value, lanes: Sequence[int]) -> Value:
-        # Lanes from 4 on are those of the second vector.
-        return f.pick(a, b, [s + n % _QUAD + (f.width if n >= _QUAD else 0) for s in starts for n in lanes])
-
-    halves = [
-        [pick(lines[i], lines[i + 1], lanes) for i in (0, 2)] for lanes in ((0, 4, 1, 5), (2, 6, 3, 7))
-    ]
-    return [pick(a, b, lanes) for a, b in halves for lanes in ((0, 1, 4, 5), (2, 3, 6, 7))]
+    """W rows by W columns."""
+    lines = [f.at(row, stride * i) for i in range(f.width)]
+    for line in lines:
+        f.prefetch(f.at(line, _AHEAD))
+    for j, column in enumerate(transposed(f, [f.load(f.vector, line) for line in lines])):
+        factor = f.splat(f.load("float", f.at(a, 4 * j)))
+        f.set(place, f.fma(factor, column, f.get(f.vector, place)))
 
 
 def _some(module: Module) -> None:
