@@ -74,6 +74,7 @@ class Tried:
 def tried(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(trial, "time", clock)
+    monkeypatch.setattr(trial, "_SPAN", 0.0)
     return Tried(clock)
 
 
@@ -101,6 +102,14 @@ def test_a_call_that_takes_far_longer_alone_is_tried_once(tried):
     assert tried.calls(1e-4, 5e-5, len(once) + few) == once + [2] * few
 
 
+def test_workers_that_slept_are_given_time(tried, monkeypatch):
+    monkeypatch.setattr(trial, "_SPAN", 5e-3)
+    assert tried.calls(1e-4, 5e-4, 8) == [2] * 8  # one core for both of them
+    found = tried.calls(1e-4, 5e-5, 22 + trial._FEW)  # now they are apart
+    assert found.count(1) == 1
+    assert found.index(1) >= 20
+
+
 def test_calls_that_become_slow_are_tried_anew(tried):
     few, often = trial._FEW, trial._OFTEN
     tried.calls(1e-4, 8e-5, 20 * few)
@@ -121,11 +130,6 @@ def test_after_a_pause_a_trial_looks_again_soon(tried):
 def test_calls_far_apart_are_not_tried_at_each(tried):
     found = tried.calls(1e-4, 8e-5, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
     assert 0 < found.count(1) <= 50 * trial._ALONE
-    # Of long calls a pause says nothing: workers are woken in no time beside theirs.
-    choose = tried.trial.choose
-    tried.trial.choose = lambda most: choose(most, short=False)
-    found = tried.calls(1e-2, 8e-3, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
-    assert found.count(1) <= 6 * trial._ALONE
 
 
 @torch.no_grad()
@@ -133,6 +137,7 @@ def test_short_calls_are_the_same_shared_or_not(monkeypatch, two_threads):
     monkeypatch.setattr(Pool, "lively", lambda self, wanted: True)
     module, x = ur.LSTM(48, 64, batch_first=True), torch.randn(1, 60, 48)
     wanted, used = flat(module(x)), set()
+    monkeypatch.setattr(trial, "_SPAN", 0.0)
     for _ in range(len(TRYING) + 4):
         got = flat(module(x))
         assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))

@@ -31,8 +31,6 @@ ALONE = 20
 """Microseconds of work that are not worth sharing."""
 LONG = 200
 """Microseconds of work that are worth waking workers for."""
-LONGEST = 20_000
-"""Microseconds of work that are shared without asking whether it pays."""
 _EAGER = 8
 """Calls in quick succession that sleeping workers could have shared, after which they are woken: that takes
 from some tens of microseconds to milliseconds, which one short call does not repay."""
@@ -261,19 +259,18 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
     """Within the block, the pool and how many of its workers to use for `cost` microseconds of work on one
     core, `most` at most.
 
-    trial: of calls of this kind, if they are many: it says whether one is shared."""
+    trial: of calls of this kind, if they are many: it says whether a short one is shared."""
 
     __slots__ = ("_begin", "_granted", "_pool", "_trial")
 
     def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
         wanted = min(torch.get_num_threads(), most)
         self._pool, self._trial = _pool, None
-        if wanted > 1:
-            short = cost < LONG
-            if short and (cost < ALONE or not self._pool.lively(wanted)):
+        if wanted > 1 and cost < LONG:
+            if cost < ALONE or not self._pool.lively(wanted):
                 wanted = 1
-            elif trial is not None and cost < LONGEST:
-                wanted, self._trial = trial.choose(wanted, short), trial
+            elif trial is not None:
+                wanted, self._trial = trial.choose(wanted), trial
         self._granted = self._pool.claim(wanted)
 
     def __enter__(self) -> tuple[Pool, int]:

@@ -1,4 +1,4 @@
-"""Whether calls of one kind are shared with other workers, found out by doing it both ways.
+"""Whether short calls of one kind are shared with other workers, found out by doing it both ways.
 
 What a meeting of workers takes cannot be known beforehand: on a shared host it hangs on where the cores
 are at the moment, and differs tenfold within minutes; and where another program has one of the cores, each
@@ -13,16 +13,15 @@ from typing import Any
 
 from .alike import MOST
 
-_SHARED, _WAKING, _ALONE = 8, 3, 3
-"""Calls each way, of which the median counts; the first shared ones, which may wake somebody, do not."""
+_SHARED, _ALONE = 8, 3
+"""Calls each way, of which the median counts; of the shared ones that of the last few."""
+_SPAN = 5e-3
+"""Seconds that the shared ones take at least: workers that slept may have one core between them until the
+system puts them apart, some milliseconds later."""
 _FAR = 1.5
 """How many times as long the first call alone takes where that one says enough."""
 _FEW, _MANY = 32, 2048
-"""Calls for which what was found holds, at first and at last: twice as many whenever it is found again.
-
-Workers that slept may have one core between them until the system puts them apart, some milliseconds later:
-sharing, tried just then, looks slow.
-"""
+"""Calls for which what was found holds, at first and at last: twice as many whenever it is found again."""
 _PAUSE = 0.02
 """Seconds without a call after which workers may have slept."""
 _SLOW, _OFTEN = 2.0, 4
@@ -37,19 +36,19 @@ class Trial:
         self._took: dict[int, list[float]] = {}
         self._trying, self._found, self._slow = False, 0.0, 0
 
-    def choose(self, most: int, short: bool = True) -> int:
-        """How many workers the next call gets, 1 or `most`; short: whether waking them would count."""
+    def choose(self, most: int) -> int:
+        """How many workers the next call gets, 1 or `most`."""
         now = time.monotonic()
-        if short and now - self._last > _PAUSE:
+        if now - self._last > _PAUSE:
             self._left, self._holds = min(self._left, _FEW), _FEW
         self._last = now
         took = self._took  # Another thread may begin anew.
         self._trying = self._left <= 0
         if self._trying:
             shared, alone = took.get(most, []), took.get(1, [])
-            if len(shared) < _SHARED:
+            if len(shared) < _SHARED or sum(shared) < _SPAN:
                 return most
-            usual = median(shared[_WAKING:])
+            usual = median(shared[-_SHARED // 2 :])
             if len(alone) < _ALONE and not (alone and alone[0] > _FAR * usual):
                 return 1
             self._settle(*min((usual, most), (median(alone), 1)))
