@@ -34,8 +34,8 @@ def draw(folder: Path, curve: Sequence[Sequence[float]], metric: str) -> bool:
     losses = figure.subplots()
     losses.plot(steps, [p[3] for p in curve], color="tab:gray", marker=".", label="training loss (nats)")
     losses.set_xlabel("step")
-    losses.set_ylabel("training loss (nats)")
     scores = losses if metric == "nats_per_symbol" else losses.twinx()
+    losses.set_ylabel("nats" if scores is losses else "training loss (nats)")
     label = "validation " + metric.replace("_", " ")
     scores.plot(steps, [p[4] for p in curve], color="tab:blue", marker="o", label=label)
     if scores is not losses:
