@@ -36,7 +36,9 @@ def classify(
         Path | None,
         typer.Option(help="Another table to judge by; without it a tenth of the rows, at most 5,000."),
     ] = None,
-    unit: Annotated[str, typer.Option(help="What a text is read by: character, word, …")] = _DEFAULT.unit,
+    unit: Annotated[
+        str, typer.Option(help="What a text is read by: character, grapheme, byte, word, syllable, jamo")
+    ] = _DEFAULT.unit,
     lower: Annotated[bool, typer.Option("--lower", help="Words in lower case.")] = False,
     least: Annotated[int, typer.Option(help="How often a symbol must occur.")] = _DEFAULT.least,
     pooling: Annotated[str, typer.Option(help="last, mean, max or attention.")] = _DEFAULT.pooling,

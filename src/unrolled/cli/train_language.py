@@ -36,7 +36,10 @@ def language(
         Path | None, typer.Option(help="Read through an index file here; large files get one anyway.")
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="Another text to judge by.")] = None,
-    unit: Annotated[str | None, typer.Option(help="What the text is read by: character, word, …")] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="What the text is read by: character, grapheme, byte, word, syllable, jamo."),
+    ] = None,
     least: Annotated[int | None, typer.Option(help="How often a symbol must occur.")] = None,
     tied: Annotated[bool, typer.Option("--tied", help="The head's weights are the embedding's.")] = False,
     members: Annotated[
