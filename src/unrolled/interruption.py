@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def ctrl_c() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C or request to end (SIGTERM) sets, so that no step or save is torn; the
     second one ends at once."""
     event = threading.Event()

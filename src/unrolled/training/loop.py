@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import Error
-from ..interruption import ctrl_c
+from ..interruption import interruptible
 from . import checkpoint, curves, usage
 from .parallel import Group
 from .plan import Plan, Progress, Result, Task
@@ -96,13 +96,13 @@ class _Run:
             fused=True,
         )
         self.counts = _Counts()
-        self.begin, self.crowds = time.perf_counter(), usage.Crowd()
+        self.begin, self.crowd = time.perf_counter(), usage.Crowd()
 
     def run(self) -> Result:
         """The whole run, or what is left of it."""
         self.wrapped.train()
         kept = time.perf_counter()
-        with ctrl_c() as interrupted:
+        with interruptible() as interrupted:
             while True:
                 due = time.perf_counter() - kept > self.plan.checkpoint_every
                 done, stop, keep = self.group.decide([self._fraction(), self._stops(interrupted), due])
@@ -196,7 +196,7 @@ class _Run:
 
     def _result(self, best: float, interrupted: bool) -> Result:
         memory = usage.memory(self.task.model.device)
-        crowded = self.crowds.there()
+        crowded = self.crowd.there()
         return Result(best, self.counts.step, self._seconds(), self._speed(), interrupted, memory, crowded)
 
     def summary(self, result: Result) -> dict[str, Any]:

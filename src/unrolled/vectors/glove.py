@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..interruption import ctrl_c
+from ..interruption import interruptible
 from . import cooccurrence
 from .checkpoint import Checkpoint
 from .corpus import Source, encode
@@ -146,7 +146,7 @@ class Run:
         kernel(*self.arguments(0, 0))  # compiled before the clock runs
         begin = time.monotonic() - self.position["seconds"]
         due = time.monotonic() + every
-        with ctrl_c() as stopped:
+        with interruptible() as stopped:
             while self.position["epoch"] < self.options.epochs and not stopped.is_set():
                 workers = Workers(thread_count(self.options.threads), self.jobs, lambda: self.work)
                 workers.next, workers.total_loss = self.position["job"], self.position["loss"]

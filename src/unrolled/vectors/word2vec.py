@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Error
-from ..interruption import ctrl_c
+from ..interruption import interruptible
 from .checkpoint import Checkpoint
 from .corpus import SEPARATOR, Encoded, Source, encode
 from .table import WordVectors
@@ -192,7 +192,7 @@ class Run:
             epoch = min(int(share * self.options.epochs) + 1, self.options.epochs)
             tell(Progress("training", share, epoch, loss, words / max(seconds, 1e-9), seconds))
 
-        with ctrl_c() as stopped:
+        with interruptible() as stopped:
             while workers.next < self.jobs and not stopped.is_set():
                 workers.run(every, figures, stopped)
                 self.position = {"job": workers.next, "seconds": time.monotonic() - begin}

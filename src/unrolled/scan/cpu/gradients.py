@@ -79,7 +79,7 @@ class Backward:
         dout = torch.zeros_like(out) if grads[0] is None else grads[0]
         # The output may lie elsewhere by now: hooks of the graph keep it where they like.
         out = out if out.stride(-1) == 1 else out.contiguous()
-        dout = _as_read(dout)
+        dout = dout.resolve_neg()
         dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, grads[1:], strict=True))]
         dinitials = [room.like(s) for s in state] if self._dinitial else []
@@ -132,7 +132,7 @@ class Backward:
     def _given(self, k: int, state: Tensor, grad: Tensor | None) -> Tensor:
         """The gradient of a last state as the kernels want it."""
         if grad is not None:
-            return _as_read(grad).to(torch.float32).contiguous()
+            return grad.resolve_neg().to(torch.float32).contiguous()
         if k not in self._nothing:
             self._nothing[k] = torch.zeros_like(state)
         return self._nothing[k]
@@ -147,8 +147,3 @@ class Backward:
         make = torch.zeros_like if self._short else torch.empty_like
         dx = make(x)
         return dx if dx.stride(-1) == 1 else make(x, memory_format=torch.contiguous_format)
-
-
-def _as_read(grad: Tensor) -> Tensor:
-    """With the numbers in memory, where torch has put off to negate them."""
-    return grad.resolve_neg() if grad.is_neg() else grad

@@ -71,7 +71,6 @@ def layer_forward(
         panels = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
         fill_in(layer, call, index, [p.pointers for p in panels], (x, out, finals))
         pool.run(Work([[(kernel.address, layer.jobs)]]))
-        del panels
         give(key, layer)
     return out
 
