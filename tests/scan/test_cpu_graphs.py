@@ -155,3 +155,37 @@ def test_rows_without_symbols_get_states_of_their_own(engine):
         _, last = module(torch.randn(5, 2, 3), state, lengths=[0, 0])
     assert torch.equal(last, state)
     assert last.data_ptr() != state.data_ptr()
+
+
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("more", ["nothing", "lengths", "reset", "both"])
+@pytest.mark.parametrize("name", sorted(ur.cells.CELLS))
+def test_an_output_may_be_changed_in_place(name, more, lower):
+    torch.manual_seed(0)
+    layer = ur.Recurrent(ur.cells.CELLS[name], 3, 17, bidirectional=True)
+    x, kwargs = torch.randn(6, 4, 3), {}
+    if more in ("lengths", "both"):
+        kwargs["lengths"] = torch.tensor([6, 0, 3, 5])
+    if more in ("reset", "both"):
+        kwargs["reset"] = torch.rand(6, 4) < 0.4
+    found = []
+    for change in (lambda y: y.mul_(2).relu_(), lambda y: y.mul(2).relu()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            output, _ = layer(x, **kwargs)
+        found.append(torch.autograd.grad(change(output).square().sum(), list(layer.parameters())))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU"])
+def test_outputs_changed_in_place_as_torchs(kind):
+    found = []
+    for module in twins(kind, 3, 5, batch_first=True):
+        torch.manual_seed(1)
+        x = torch.randn(2, 7, 3, requires_grad=True)
+        output, state = module(x)
+        output += 1
+        state.relu_()
+        loss = output.tanh_().sum() + state.sum()
+        found.append(torch.autograd.grad(loss, [x, *module.parameters()]))
+    close(*found)

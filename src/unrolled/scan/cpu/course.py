@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,23 +14,21 @@ from .fills import Fills
 from .geometry import Geometry
 from .gradients import Backward
 from .inference import fields_of
-from .layer import Layer, cost, place
+from .keep import Plan
+from .layer import Group, Layer, cost
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
 from .room import maker
 from .trial import trial_of
 
-_LOW = [FIELDS[name] for name in ("low", "low_row", "low_step")]
-
 
 class Step(NamedTuple):
-    """The tensors that a step reads and writes; the outputs as they lie in memory."""
+    """The tensors that a step reads and writes; the output as it lies in memory."""
 
     x: Tensor
     state: Sequence[Tensor]
     out: Tensor
-    low: Tensor | None
     finals: Sequence[Tensor]
     reset: Tensor | None
     batch_first: bool
@@ -40,10 +38,13 @@ class Course:
     """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
     tensors lie. One step has it at a time.
 
-    turned: whether time comes first in the output's memory; None: as in the input's.
+    resets: whether sequences begin anew. turned: whether time comes first in the output's memory; None: as
+    in the input's.
     """
 
-    def __init__(self, call: Call, kernel: Kernel, count: int, turned: bool | None = None) -> None:
+    def __init__(
+        self, call: Call, kernel: Kernel, count: int, resets: bool, turned: bool | None = None
+    ) -> None:
         stack, x = call.stack, call.input
         batch, time = x.shape[:2]
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
@@ -51,8 +52,8 @@ class Course:
         self.turned = x.stride(0) < x.stride(1) if turned is None else turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
-        self.output, self.lowered = maker(shape), maker(shape, torch.bfloat16)
-        """Make what a step's output is written to."""
+        self.rows, self._shape = batch, shape
+        self._makers: dict[torch.dtype, Callable[[], Tensor]] = {}
         self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, x.shape)
         """Of its backward passes."""
@@ -66,12 +67,29 @@ class Course:
         self._cuts = [slice(d * each, (d + 1) * each) for d in range(stack.directions)]
         self._panels: list[Panels | None] = [None] * stack.directions
         self._places: list[tuple[Any, str, int]] = []
-        saved = len(kernel.shape.plan.saved) if kernel.shape.plan else 0
         for group in self.layer.groups:
-            each = geometry.hidden_panels * geometry.time * len(group.rows.rowmap) * geometry.width
-            for name, size in (group.state_sizes() | {"saved": each * saved}).items():
-                self._places.append((group, name, self.floats))
-                self.floats += -(-size // 16) * 16
+            self._history(group, kernel.shape.plan or Plan((), False), resets)
+
+    def _history(self, group: Group, plan: Plan, resets: bool) -> None:
+        """Every step's states and kept values of a group in memory."""
+        rows, geometry = len(group.rows.rowmap), group.geometry
+        sizes, first = group.state_sizes(), self.floats
+        sizes["saved"] = geometry.hidden_panels * geometry.time * rows * geometry.width * len(plan.saved)
+        if plan.output and resets:
+            sizes["outputs"] = sizes["state0"]
+        for name, size in sizes.items():
+            self._places.append((group, name, self.floats))
+            self.floats += -(-size // 16) * 16
+        if plan.output and not resets:
+            # The state before the second step is the output of the first.
+            self._places.append((group, "outputs", first + rows * geometry.width))
+
+    def output(self, dtype: torch.dtype) -> Tensor:
+        """What a step's output is written to, as it lies in memory."""
+        make = self._makers.get(dtype)
+        if make is None:
+            make = self._makers[dtype] = maker(self._shape, dtype)
+        return make()
 
     def packed(self, parameters: Sequence[Tensor], pool: Pool, count: int) -> list[Packed]:
         """The parameters in panels, by direction."""
@@ -90,9 +108,8 @@ class Course:
 
     def fill(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> None:
         """Tells the kernel where the tensors of this step lie."""
-        x, state, out, low, finals, reset, _ = tensors
+        x, state, out, finals, reset, _ = tensors
         bases = [x.data_ptr(), out.data_ptr(), history.data_ptr()]
-        bases.append(0 if low is None else low.data_ptr())
         bases.append(0 if reset is None else reset.data_ptr())
         for given in (state, finals):
             for t in given:
@@ -109,18 +126,16 @@ class Course:
         return sorted(self._fills.words) if self._fills else []
 
     def _laid_out(self, tensors: Step, bases: list[int], own: Sequence[Packed]) -> Fills:
-        x, state, out, low, finals, reset, batch_first = tensors
+        x, state, out, finals, reset, batch_first = tensors
         x = x if batch_first else x.transpose(0, 1)
-        if self.turned:
-            out, low = out.transpose(0, 1), None if low is None else low.transpose(0, 1)
+        out = out.transpose(0, 1) if self.turned else out
         fills, count = Fills(len(bases)), len(state)
-        outside = {"indices" if self.indexed else "x": 0, "out": 1}
-        outside |= {f"initial{k}": 5 + k for k in range(count)}
-        outside |= {f"final{k}": 5 + count + k for k in range(count)}
-        if low is not None:
-            outside["low"] = 3
+        outside = {"indices" if self.indexed else "x": 0}
+        outside["out" if out.dtype is torch.float32 else "low"] = 1
+        outside |= {f"initial{k}": 4 + k for k in range(count)}
+        outside |= {f"final{k}": 4 + count + k for k in range(count)}
         if reset is not None:
-            outside["reset"] = 4
+            outside["reset"] = 3
         size = self.stack.output_size
         for direction, groups in enumerate(self.layer.directions):
             reverse = direction == 1
@@ -129,14 +144,11 @@ class Course:
             names, values = fields_of((x, part, *slots, reset), reverse)
             for group in groups:
                 group.block[names] = values
-                if low is not None:
-                    # Beside the output itself, which the backward reads.
-                    group.block[_LOW] = place(low[:, :, direction * size :], reverse)
                 for name, base in outside.items():
                     word = FIELDS[name]
                     fills.add(group.block, word, base, int(group.block[word]) - bases[base])
                 for name, offset in own[direction].offsets.items():
-                    fills.add(group.block, FIELDS[name], 5 + 2 * count + direction, offset)
+                    fills.add(group.block, FIELDS[name], 4 + 2 * count + direction, offset)
         for group, name, start in self._places:
             fills.add(group.block, FIELDS[name], 2, 4 * start)
         return fills

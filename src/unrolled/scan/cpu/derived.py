@@ -13,11 +13,11 @@ from .layer import Group
 
 _PARAMETERS = ("ih", "hh", "b_ih", "b_hh", "hr")
 _STATES = [f"{name}{k}" for k in range(MOST_STATES) for name in ("dfinal", "dinitial")]
-OUTPUT = [*(n + part for n in ("dout", "out") for part in ("", "_row", "_step")), "dout_low"]
+GIVEN = ["dout", "dout_row", "dout_step", "dout_low"]
 RESULT = ["result", "result_row", "result_step"]
-BASES = ("zeros", "rest", *_PARAMETERS, *[f"d_{n}" for n in _PARAMETERS], *_STATES, *OUTPUT, *RESULT)
+BASES = ("zeros", "rest", *_PARAMETERS, *[f"d_{n}" for n in _PARAMETERS], *_STATES, *GIVEN, *RESULT)
 """What a call gives: the addresses of parts of its memory, of parameters and gradients; and where the
-output and its gradient lie, and the gradient of the input goes."""
+output's gradient lies, and that of the input goes."""
 BASE = {name: index for index, name in enumerate(BASES)}
 
 

@@ -14,7 +14,7 @@ _POINTERS = (
     *("w_x", "w_r", "w_p", "bias_x", "bias_r", "zeros", "vectors"),
     # rows: which row of the tensors each is, active rows of each step, last step of each row
     *("rowmap", "active", "ends", "tiles_x", "tiles_r", "tiles_p"),
-    *("out", "low", "saved", "raw", "reset", "barrier"),
+    *("out", "low", "saved", "raw", "outputs", "reset", "barrier"),
     # backward
     *("dout", "dg", "dh", "dp", "dvectors", "tiles_h", "tiles_q", "w_h", "w_q"),
     # products after the scan

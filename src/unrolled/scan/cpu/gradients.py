@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..stack import Stack
 from . import room
-from .derived import BASE, OUTPUT, RESULT, Memory
+from .derived import BASE, GIVEN, RESULT, Memory
 from .fields import MOST_STATES
 from .layer import Layer, assign, place
 from .machine import machine
@@ -20,7 +20,7 @@ from .program import backward_kernel
 from .side import Side
 
 _ZEROS, _REST, _LOW = BASE["zeros"], BASE["rest"], BASE["dout_low"]
-_DOUT, _OUT, _RESULT = BASE[OUTPUT[0]], BASE[OUTPUT[3]], BASE[RESULT[0]]
+_DOUT, _RESULT = BASE[GIVEN[0]], BASE[RESULT[0]]
 _DFINAL, _DINITIAL = ([BASE[f"{n}{k}"] for k in range(MOST_STATES)] for n in ("dfinal", "dinitial"))
 
 
@@ -68,20 +68,16 @@ class Backward:
         self,
         parameters: Sequence[Tensor],
         x: Tensor,
-        out: Tensor,
         state: Sequence[Tensor],
-        grads: Sequence[Tensor | None],
+        grads: tuple[Tensor, Sequence[Tensor | None]],
         pool: Pool,
         batch_first: bool,
     ) -> list[Tensor | None]:
-        """The gradients of (input, states, parameters); grads: of the output and the last states, None
+        """The gradients of (input, states, parameters); grads: of the output, and of the last states, None
         for zeros. batch_first: whether input and output are (batch, time, …), or (time, batch, …)."""
-        dout = torch.zeros_like(out) if grads[0] is None else grads[0]
-        # The output may lie elsewhere by now: hooks of the graph keep it where they like.
-        out = out if out.stride(-1) == 1 else out.contiguous()
-        dout = dout.resolve_neg()
+        dout, given = grads[0].resolve_neg(), grads[1]
         dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-        dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, grads[1:], strict=True))]
+        dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, given, strict=True))]
         dinitials = [room.like(s) for s in state] if self._dinitial else []
         memory = room.take(self._floats)
         room.zero(memory, self._memory.zeros)
@@ -100,7 +96,7 @@ class Backward:
             for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
                 for number, tensor in zip(numbers, given, strict=False):
                     words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
-            self._place(words, direction, dout, out, dxs, batch_first)
+            self._place(words, direction, dout, dxs, batch_first)
             side.begin()
         pool.run(self._work)
         found = [side.parameters(m, memory) for side, m in zip(self._sides, made, strict=True)]
@@ -110,20 +106,13 @@ class Backward:
         return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
 
     def _place(
-        self,
-        words: memoryview,
-        direction: int,
-        dout: Tensor,
-        out: Tensor,
-        dxs: Sequence[Tensor],
-        batch_first: bool,
+        self, words: memoryview, direction: int, dout: Tensor, dxs: Sequence[Tensor], batch_first: bool
     ) -> None:
-        """Where a direction's parts of the output and its gradient lie, and the gradient of the input."""
+        """Where a direction's part of the output's gradient lies, and the gradient of the input."""
         reverse, skip = direction == 1, direction * self._stack.output_size
-        for first, tensor in ((_DOUT, dout), (_OUT, out)):
-            address, row, step = place(tensor, reverse, 0, batch_first)
-            words[first] = address + tensor.element_size() * skip
-            words[first + 1], words[first + 2] = row, step
+        address, row, step = place(dout, reverse, 0, batch_first)
+        words[_DOUT] = address + dout.element_size() * skip
+        words[_DOUT + 1], words[_DOUT + 2] = row, step
         words[_LOW] = dout.dtype is torch.bfloat16
         if dxs:
             placed = place(dxs[direction], reverse, 0, batch_first)

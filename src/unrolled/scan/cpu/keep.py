@@ -13,6 +13,8 @@ class Plan(NamedTuple):
     computed again from them, the previous states, the vectors and (if it is a state) the output."""
 
     saved: tuple[Node, ...]
+    output: bool
+    """Whether it reads the output."""
 
 
 def keep(graph: Graph, output_is_state: bool) -> Plan:
@@ -30,6 +32,7 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
             needed += [a for a in node.nodes() if not of_backward(a)]
     needed += [g for g in graph.grads.values() if isinstance(g, Node) and not of_backward(g)]
     saved: dict[Node, None] = {}
+    output: list[Node] = []
 
     def raw(node: Node) -> bool:
         """Whether recomputing it would need a gate's projection, which is not kept."""
@@ -39,6 +42,8 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
 
     def want(node: Node) -> None:
         if _free(node, graph, output_is_state):
+            if output_is_state and node == graph.states[0]:
+                output.append(node)
             return
         if node.op in SAVED or (raw(node) and node.op not in BOOLEAN):
             saved[node] = None
@@ -48,7 +53,7 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
 
     for node in needed:
         want(node)
-    return Plan(tuple(saved))
+    return Plan(tuple(saved), bool(output))
 
 
 def _free(node: Node, graph: Graph, output_is_state: bool) -> bool:

@@ -90,7 +90,7 @@ def again(
     rows = x.shape[0 if batch_first else 1]
     with workers(kind.cost, rows * stack.hidden_size, kind.trial) as (pool, count):
         whole = (stack, x.dtype, x.shape, reset is None, batch_first, lower, count, most_groups())
-        course = take(whole) or _course(kind, x, parameters, batch_first, count)
+        course = take(whole) or _course(kind, x, parameters, batch_first, count, reset is not None)
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)
         scan = Scan(whole, course, batch_first, None, reset, lower)
@@ -100,9 +100,11 @@ def again(
     return output.to(lower), tuple([s.to(lower) for s in last])
 
 
-def _course(kind: _Kind, x: Tensor, parameters: Sequence[Tensor], batch_first: bool, count: int) -> Course:
+def _course(
+    kind: _Kind, x: Tensor, parameters: Sequence[Tensor], batch_first: bool, count: int, resets: bool
+) -> Course:
     call = _call(kind.stack, x, parameters, kind.zeros, batch_first)
-    return Course(call, kind.kernel, count, turned=not batch_first)
+    return Course(call, kind.kernel, count, resets, turned=not batch_first)
 
 
 def _call(

@@ -210,3 +210,9 @@ def slot(f: Function, b: Block, name: str, k: int | None, panel: Value, step: Va
     rows = b["rows"]
     index = panel * b["s_lines"] + (step & b["mask"]) * rows + row
     return f.at(b[name if k is None else f"{name}{k}"], index * f.bytes)
+
+
+def kept_output(f: Function, b: Block, panel: Value, step: Value, row: Value) -> Value:
+    """Where the output of a step lies that the backward reads: in the slots of state 0, or, where a reset
+    writes over them, in memory of its own."""
+    return f.at(b["outputs"], (panel * b["s_lines"] + step * b["rows"] + row) * f.bytes)

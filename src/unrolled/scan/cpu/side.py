@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..stack import Stack
 from . import after, arrange
-from .derived import BASE, OUTPUT, RESULT, Blocks, Derived, Memory
+from .derived import BASE, GIVEN, RESULT, Blocks, Derived, Memory
 from .layer import Layer
 from .pool import Jobs
 from .program import products_after
@@ -93,7 +93,7 @@ class Side:
             if stack.proj_size:
                 dh = memory.take(geometry.hidden_panels * rows * self.width)
                 block.place("rest", dh=dh, dp=self._dp[index])
-            block.take(OUTPUT)
+            block.take(GIVEN)
             block.set(g_lines=self._lines[index], together=8 if rows <= shape.cut(1).largest else 2)
             made.append(block)
         return made

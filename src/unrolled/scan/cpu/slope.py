@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
-from .shape import Shape, by_two, get, get_gradient, slot
+from .shape import Shape, by_two, get_gradient, kept_output, slot
 from .sync import share
 from .trace import Node
 
@@ -95,9 +95,8 @@ class _Vector:
 
     def out(self) -> Value:
         """The output."""
-        f, b = self._f, self._b
-        place = self._step * b["out_step"] + self._actual * b["out_row"] + self._panel * f.bytes
-        return get(f, f.at(b["out"], place), b["hidden"] - self._panel * f.width)
+        f = self._f
+        return f.load(f.vector, kept_output(f, self._b, self._panel, self._step, self._row), f.bytes)
 
     def store(self, gates: Sequence[Value], states: Sequence[Value], vectors: Sequence[Value]) -> None:
         """The gradients of the gates, of the states before, and, added up, of the vectors."""

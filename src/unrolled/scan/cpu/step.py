@@ -8,7 +8,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
 from .products import for_widths
-from .shape import STEP, Shape, by_two, put_output, slot
+from .shape import STEP, Shape, by_two, kept_output, put_output, slot
 from .trace import Node
 
 
@@ -133,9 +133,15 @@ class _Vector:
 
     def put_out(self, value: Value) -> None:
         """The output, unless it is yet to be projected."""
-        if not self._shape.projected:
-            row = self._f.load(I64, self._f.at(self._b["rowmap"], self._row * 8), 8)
-            put_output(self._f, self._b, value, row, self._step, self._panel)
+        if self._shape.projected:
+            return
+        f, b, plan = self._f, self._b, self._shape.plan
+        row = f.load(I64, f.at(b["rowmap"], self._row * 8), 8)
+        put_output(f, b, value, row, self._step, self._panel)
+        if plan and plan.output:
+            with f.when(f.compare("ne", b["reset"], f.null())):
+                place = kept_output(f, b, self._panel, self._step, self._row)
+                f.store(value, place, f.bytes)
 
 
 def projected_rows(module: Module, shape: Shape) -> None:

@@ -54,7 +54,8 @@ def _single(stack: Stack, index: int) -> Stack:
 class Scan:
     """A forward pass, and what it leaves for its backward.
 
-    batch_first: whether the tensors that autograd sees are (batch, time, …), or (time, batch, …).
+    batch_first: whether the input is (batch, time, …), or (time, batch, …). The output is as it lies in
+    memory: autograd forbids to change views in place that are made within a node.
     """
 
     def __init__(
@@ -76,40 +77,40 @@ class Scan:
 
     def forward(
         self, pool: Pool, count: int, x: Tensor, state: Sequence[Tensor], parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-        """The output, that in bfloat16 if wanted, and the last states (then in bfloat16)."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The output as it lies in memory and the last states, in bfloat16 if that is wanted."""
         course = self.course
         # What a kernel reads must live as long as the backward may be called.
         self._x, self._state = x, state
         self._packed = course.packed(parameters, pool, count)
         self._history = borrow(course.floats)
         dtype = low(self._lower)
-        out = course.output()
-        lowered = None if dtype is torch.float32 else course.lowered()
+        out = course.output(dtype)
         finals = [torch.empty_like(s, dtype=dtype) for s in state]
         if self._lengths is not None:
             course.layer.shares(self._lengths.numpy())
-        step = Step(x, state, out, lowered, finals, self._reset, self.batch_first)
+        step = Step(x, state, out, finals, self._reset, self.batch_first)
         course.fill(step, self._history.floats, self._packed)
         pool.run(course.work)
-        if self.batch_first == course.turned:
-            out, lowered = out.transpose(0, 1), None if lowered is None else lowered.transpose(0, 1)
-        return out, lowered, finals
+        return out, finals
 
     def backward(
-        self, ctx: Any, out: Tensor, parameters: Sequence[Tensor], grads: Sequence[Tensor | None]
+        self, ctx: Any, parameters: Sequence[Tensor], grads: Sequence[Tensor | None]
     ) -> list[Tensor | None]:
-        """The gradients of (input, states, parameters) of one layer, whose output was `out`."""
+        """The gradients of (input, states, parameters) of one layer."""
         _, _, _, dx, *wanted = ctx.needs_input_grad
         stack, course = self.course.stack, self.course
         dinitial = any(wanted[: stack.cell.states])
-        rows = out.shape[0 if self.batch_first else 1]
-        with workers(2 * course.cost, rows * stack.hidden_size, course.trial) as (pool, count):
+        dout, *given = grads
+        if dout is None:
+            dout = course.output(torch.float32).zero_()
+        dout = dout if self.batch_first != course.turned else dout.transpose(0, 1)
+        with workers(2 * course.cost, course.rows * stack.hidden_size, course.trial) as (pool, count):
             key = dx, dinitial, count
             if key not in course.backward:
                 made = Backward(stack, course.layer, course.indexed, dx, dinitial, count, course.moving)
                 course.backward[key] = made
-            tensors = parameters, self._x, out, self._state, grads
+            tensors = parameters, self._x, self._state, (dout, given)
             return course.backward[key].run(*tensors, pool, self.batch_first)
 
     def again(
@@ -138,7 +139,7 @@ class Scan:
         given = x if self.batch_first else x.transpose(0, 1)
         call = Call(self.course.stack, given, tuple(parameters), tuple(state), self._lengths, self._reset)
         output, states = reference.run(call)
-        if not self.batch_first:
+        if self.course.turned:
             output = output.transpose(0, 1)
         inputs = [x, *state, *parameters]
         wanted = [t for t in inputs if t.requires_grad]
@@ -166,9 +167,10 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     with workers(about, most, trial_of("forward", stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
-        course = take(key) or Course(call, kernel, count)
+        course = take(key) or Course(call, kernel, count, call.reset is not None)
         scan = Scan(key, course, True, call.lengths, call.reset, call.lower)
-        return apply(scan, pool, count, x, *call.state, *call.parameters)
+        out, *last = apply(scan, pool, count, x, *call.state, *call.parameters)
+    return out.transpose(0, 1) if course.turned else out, *last
 
 
 class Layered(torch.autograd.Function):
@@ -180,22 +182,22 @@ class Layered(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Output and last states."""
         states = scan.course.stack.cell.states
-        out, lowered, finals = scan.forward(pool, count, x, rest[:states], rest[states:])
+        out, finals = scan.forward(pool, count, x, rest[:states], rest[states:])
         ctx.set_materialize_grads(False)
         ctx.scan = scan
         # Lengths and resets only to hear of it when they have been written since.
-        ctx.save_for_backward(out, x, *rest, *scan.noted)
-        return out if lowered is None else lowered, *finals
+        ctx.save_for_backward(x, *rest, *scan.noted)
+        return out, *finals
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of the input, the states and the parameters."""
         scan = ctx.scan
-        out, x, *rest = ctx.saved_tensors
+        x, *rest = ctx.saved_tensors
         rest, states = rest[: len(rest) - len(scan.noted)], scan.course.stack.cell.states
         if torch.is_grad_enabled() or any([g is not None and transforms.batched(g) for g in grads]):
             return None, None, None, *scan.again(x, rest[:states], rest[states:], grads)
-        return None, None, None, *scan.backward(ctx, out, rest[states:], grads)
+        return None, None, None, *scan.backward(ctx, rest[states:], grads)
 
 
 # torch's own in C++: its Python wrapper asks first whether transforms are at work, which engines.refuses
