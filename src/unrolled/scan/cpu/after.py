@@ -46,10 +46,7 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
     f = module.function("weights", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    across = f.compare("ne", b["across"], 0)
-    (a0, a1), (o0, o1) = (share(f, b, rank, name) for name in ("a_panels", "o_panels"))
-    a0, a1 = f.choose(across, f.int(0), a0), f.choose(across, b["a_panels"], a1)
-    o0, o1 = f.choose(across, o0, f.int(0)), f.choose(across, o1, b["o_panels"])
+    (a0, a1), (o0, o1) = _shares(f, b, rank, "a_panels")
     segments, together, step = b["segments"], b["together"], b["segment"]
     a_panel, o_panel = b["g_lines"] * f.bytes, b["o_lines"] * f.bytes
     at = f.variable(f.int(0))
@@ -74,7 +71,9 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
 
         for_widths(f, o0, o1, range(widest, 0, -1), tile)
         f.set(at, end)
-    a1 = f.choose(across, f.choose(f.compare("eq", rank, 0), a1, a0), a1)
+    # Workers who share the operand have all of a's panels, which one of them adds up.
+    spare = f.op("i1", f"and i1 {_across(f, b).name}, {f.compare('ne', rank, 0).name}")
+    a1 = f.choose(spare, a0, a1)
     with f.when(f.compare("ne", b["sums"], f.null())), f.loop(a0, a1) as panel:
         total = f.variable(f.constant(0.0))
         with f.loop(0, segments) as s:
@@ -83,6 +82,22 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
                 _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
         _store_sum(f, b, panel, total, f.compare("eq", b["fresh"], 0))
     f.finish()
+
+
+def _across(f: Function, b: Block) -> Value:
+    return f.compare("ne", b["across"], 0)
+
+
+def _shares(f: Function, b: Block, rank: Value, name: str) -> tuple[tuple[Value, Value], ...]:
+    """A worker's part of what has this name, and all of the operand's panels; or, if across, all of the one
+    and a part of the other."""
+    across, shares = _across(f, b), []
+    for shared, other in ((name, 0), ("o_panels", 1)):
+        begin, end = share(f, b, rank, shared)
+        whole = (f.int(0), b[shared])
+        mine, theirs = ((begin, end), whole) if other else (whole, (begin, end))
+        shares.append(tuple([f.choose(across, m, t) for m, t in zip(mine, theirs, strict=True)]))
+    return shares[0], shares[1]
 
 
 def _store_sum(f: Function, b: Block, panel: Value, total: Value, more: Value) -> None:
@@ -151,20 +166,21 @@ def _input_rows(module: Module, cut: Tiles) -> None:
 
 
 def _inputs(module: Module, cut: Tiles) -> None:
-    """inputs: result[n] = Σ_k a[n][k] operand[k], row-major; a worker has some of the segments."""
+    """inputs: result[n] = Σ_k a[n][k] operand[k], row-major; a worker has some of the segments, or, if
+    across, of the operand's panels."""
     f = module.function("inputs", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    first, end = share(f, b, rank, "segments")
+    (first, end), (o0, o1) = _shares(f, b, rank, "segments")
     per_segment = b["segment"] // f.bytes
     with f.loop(first, end) as s:
         count = f.load(I64, f.at(b["counts"], s * 8), 8)
         at = f.variable(f.int(0))
-        f.set(at, f.int(0))
+        f.set(at, o0)
         with f.whilst() as after:
             p = f.get(I64, at)
-            f.leave_unless(f.compare("slt", p, b["o_panels"]), after)
-            stop = f.least(p + b["panel_step"], b["o_panels"])
+            f.leave_unless(f.compare("slt", p, o1), after)
+            stop = f.least(p + b["panel_step"], o1)
 
             def body(height: int, row: Value) -> None:
                 f.call("void", f"rows_{height}", [block, p, stop, s * per_segment + row])

@@ -47,11 +47,6 @@ class Derived:
         """This field is as that one of the group's."""
         self.copies.append((FIELDS[name], FIELDS[other]))
 
-    def across(self, workers: int) -> bool:
-        """Whether the workers share a product's operand, since the gates' few panels would not go round."""
-        a, o = (self.fields.get(FIELDS[name], 0) for name in ("a_panels", "o_panels"))
-        return a % workers > 0 and a < 4 * workers and o >= 2 * workers
-
     def moves(self, moving: Sequence[int]) -> list[tuple[int, int]]:
         """Its words that are the group's, with those that they are in the group's, of all that move."""
         own = {*self.fields, *(word for word, *_ in self.addresses), *(to for to, _ in self.copies)}

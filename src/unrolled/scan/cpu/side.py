@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from ..stack import Stack
 from . import after, arrange
 from .derived import BASE, GIVEN, RESULT, Blocks, Derived, Memory
+from .fields import FIELDS
 from .layer import Layer
 from .pool import Jobs
 from .program import products_after
@@ -266,8 +268,12 @@ class Side:
         kernels, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
         for block in self._scans:
             block.set(workers=scan_workers)
-        for block in [*self._features, *(b for _, _, b in self._products)]:
-            block.set(workers=count, across=block.across(count))
+        for block in self._features:
+            block.set(workers=count)
+        for (kernel, _, block), counts in zip(self._products, self._counts, strict=True):
+            block.set(workers=count)
+            if kernel != "symbols":
+                block.set(across=self._across(kernel, block, counts, count))
         derived = [*self._scans, *self._features, *(b for _, _, b in self._products)]
         self._blocks = Blocks(derived, [self._into, self._out_of], count, moving)
         self.scans = [self._blocks.address(b) for b in self._scans]
@@ -283,6 +289,15 @@ class Side:
         first += [(kernels["features"], jobs(b)) for b in self._features]
         products = [(kernels[kernel], jobs(block)) for kernel, _, block in self._products]
         return first, products, last if len(self._out_of) else []
+
+    def _across(self, kernel: str, block: Derived, counts: np.ndarray, count: int) -> bool:
+        """Whether the workers share a product's operand instead of the rows or gates, since of those one of
+        them would have a larger part."""
+        operand = _busiest(np.ones(block.fields[FIELDS["o_panels"]]), count)
+        if kernel == "inputs":
+            # With lengths it is steps that are shared, of which the first have the most rows.
+            return self.geometry.in_panels >= count if self._varying else operand < _busiest(counts, count)
+        return operand < _busiest(np.ones(block.fields[FIELDS["a_panels"]]), count)
 
     def begin(self) -> None:
         """Writes the blocks for a call."""
@@ -304,3 +319,9 @@ class Side:
         parts = memory[first : first + len(self.groups) * units * count]
         whole = parts.view(len(self.groups), self.geometry.hidden_panels, count, self.width).sum(0)
         return whole.transpose(0, 1).reshape(count, units)[:, : self.stack.hidden_size]
+
+
+def _busiest(sizes: np.ndarray, workers: int) -> float:
+    """The part of the whole that falls to the worker who has most of it, as `sync.share` deals."""
+    bounds = [len(sizes) * rank // workers for rank in range(workers + 1)]
+    return max(sizes[a:b].sum() for a, b in pairwise(bounds)) / max(1, sizes.sum())
