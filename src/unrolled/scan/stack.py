@@ -192,7 +192,7 @@ class Call:
         one-hot vector e_i, so that W·e_i is column i of weight_ih.
     parameters: flat, in the order of `stack.shapes`.
     state: for each state of the cell (layers * directions, batch, size).
-    lengths: (batch,) int64 on the CPU, or None if every row is full.
+    lengths: (batch,) int64 on the CPU, contiguous, or None if every row is full.
     reset: (batch, time) bool, or None; True where a new sequence begins at that step.
     lower: the dtype that autocast wants the output in, for an engine that can write it at once.
     """

@@ -128,7 +128,7 @@ def _lengths(
         )
     if lengths.is_meta:
         raise Error(f"{stack}: lengths are on meta, which holds no numbers; wanted them on the CPU")
-    lengths = lengths.to("cpu", torch.int64)
+    lengths = lengths.to("cpu", torch.int64).contiguous()
     # In a graph the values are not there yet: its operator checks them when it runs. Under torch.func
     # they may be many at once.
     if torch.compiler.is_compiling() or transforms.functional():

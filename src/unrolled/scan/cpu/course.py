@@ -58,7 +58,7 @@ class Course:
         self.trial = trial_of("backward", stack, x.shape)
         """Of its backward passes."""
         self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
-        self.work = Work([[(kernel.address, self.layer.jobs)]])
+        self.work = Work(self.layer.phases(kernel.address, count))
         self.backward: dict[tuple[bool, bool, int], Backward] = {}
         self.floats = 0
         """Of the history: every step's states and kept values, of all groups."""

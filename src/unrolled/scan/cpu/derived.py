@@ -81,12 +81,7 @@ class Blocks:
         for start, one in zip(starts, tasks, strict=False):
             for word, base, offset in one.addresses:
                 self.fills.add(self._flat, int(start) + word, base, offset)
-        self.settle()
-
-    def settle(self) -> None:
-        """Takes up what was set since, in the blocks or in their groups'."""
-        size = len(FIELDS)
-        for index, block in enumerate(self._blocks):
+        for index, block in enumerate(blocks):
             own = self._flat[index * size : (index + 1) * size]
             own[:] = block.group.block
             own[[*block.fields]] = [*block.fields.values()]

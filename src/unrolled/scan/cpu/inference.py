@@ -33,11 +33,10 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     if any([s.stride(-1) != 1 for s in call.state]):
         call = replace(call, state=tuple([s.contiguous() for s in call.state]))
     x, finals = call.input, finals_of(call.state, low(call.lower))
-    lengths = None if call.lengths is None else call.lengths.numpy()
     for index in range(stack.num_layers):
         parameters = stack.parts(call.parameters, index)
         lower = call.lower if index + 1 == stack.num_layers else None
-        x = layer_forward(call, kernel, index, parameters, x, finals, lengths, lower)
+        x = layer_forward(call, kernel, index, parameters, x, finals, lower)
         if stack.dropout and call.training and index + 1 < stack.num_layers:
             x = dropout(x, stack.dropout)
     return x, finals
@@ -50,7 +49,6 @@ def layer_forward(
     parameters: list[Sequence[Tensor]],
     x: Tensor,
     finals: tuple[Tensor, ...],
-    lengths: np.ndarray | None,
     lower: torch.dtype | None,
 ) -> Tensor:
     """One layer's output (batch, time, directions * output); its last states go into `finals`."""
@@ -61,16 +59,16 @@ def layer_forward(
     out = output_like(x, stack.output_size * stack.directions, low(lower))
     size = stack.layer_input_size(index)
     with workers(cost(stack, size, batch, time), batch * stack.hidden_size) as (pool, count):
-        key = (stack, size, batch, time, count, indexed, kernel.address, lengths is None)
+        key = (stack, size, batch, time, count, indexed, kernel.address, call.lengths is None)
         layer = take(key)
         if layer is None:
             geometry = Geometry(stack, kernel.shape, size, batch, time)
-            layer = Layer(geometry, count, False, indexed, lengths is not None)
-        if lengths is not None:
-            layer.shares(lengths)
+            layer = Layer(geometry, count, False, indexed, call.lengths is not None)
+        if layer.deal is not None and call.lengths is not None:
+            layer.deal.give(call.lengths)
         panels = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
         fill_in(layer, call, index, [p.pointers for p in panels], (x, out, finals))
-        pool.run(Work([[(kernel.address, layer.jobs)]]))
+        pool.run(Work(layer.phases(kernel.address, count)))
         give(key, layer)
     return out
 

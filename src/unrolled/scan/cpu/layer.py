@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ..stack import Stack
+from .deal import Deal
 from .fields import FIELDS
 from .geometry import Geometry
 from .machine import machine
-from .pool import ALONE
+from .pool import ALONE, Jobs
 from .products import Tiles
 from .program import feed_kernel
 from .room import memory
@@ -30,29 +31,10 @@ class Rows(NamedTuple):
     full: bool
 
     @classmethod
-    def of(cls, rows: np.ndarray, lengths: np.ndarray | None, time: int, reverse: bool) -> Rows:
-        """lengths: of the rows, descending."""
-        if lengths is None:
-            full = np.full(len(rows), time, dtype=np.int64)
-            return cls(rows, np.full(time + 1, len(rows), dtype=np.int64), full, True)
-        steps = np.arange(time + 1)
-        active = np.searchsorted(-lengths, -steps, side="left").astype(np.int64)
-        active[time] = 0
-        if reverse:
-            active[:time] = active[:time][::-1].copy()
-        ends = np.where(lengths == 0, -1, time if reverse else lengths).astype(np.int64)
-        return cls(rows, active, ends, False)
-
-
-def split(batch: int, groups: int, lengths: np.ndarray | None, time: int, reverse: bool) -> list[Rows]:
-    """The batch in groups of rows of about the same work."""
-    if lengths is None:
-        # The larger ones first, as when rows are dealt by length: `shares` deals to the same memory.
-        parts = np.array_split(np.arange(batch, dtype=np.int64), groups)
-        return [Rows.of(p, None, time, reverse) for p in parts]
-    order = np.argsort(-lengths, kind="stable").astype(np.int64)
-    parts = [np.ascontiguousarray(order[g::groups]) for g in range(groups)]
-    return [Rows.of(p, lengths[p], time, reverse) for p in parts]
+    def of(cls, rows: np.ndarray, time: int, full: bool) -> Rows:
+        """All rows running all steps; full: whether that stays so, or lengths are dealt to it (`deal`)."""
+        ends = np.full(len(rows), time, dtype=np.int64)
+        return cls(rows, np.full(time + 1, len(rows), dtype=np.int64), ends, full)
 
 
 class Group:
@@ -104,7 +86,12 @@ class Group:
             s_lines=self.lines,
             x_lines=x_lines,
         )
-        self.deal(rows)
+        self.set(
+            full=rows.full,
+            rowmap=rows.rowmap.ctypes.data,
+            active=rows.active.ctypes.data,
+            ends=rows.ends.ctypes.data,
+        )
         columns = geometry.x_columns
         for name, own in (("tiles_x", columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
             self.keep(name, shape.cut(own).table())
@@ -117,16 +104,6 @@ class Group:
         if not indexed:
             sizes["xa"] = geometry.in_panels * x_lines * width
         self._lay_out(sizes)
-
-    def deal(self, rows: Rows) -> None:
-        """Gives it as many rows as it had, but others."""
-        self.rows = rows
-        self.set(
-            full=rows.full,
-            rowmap=rows.rowmap.ctypes.data,
-            active=rows.active.ctypes.data,
-            ends=rows.ends.ctypes.data,
-        )
 
     def state_sizes(self) -> dict[str, int]:
         """The memory of the states: two slots, or every step's for the backward."""
@@ -178,19 +155,21 @@ class Layer:
         directions = geometry.stack.directions
         apart, together = _division(geometry, workers, training)
         self.directions: list[list[Group]] = []
-        for direction in range(directions):
-            parts = split(geometry.batch, apart, None, geometry.time, direction == 1)
-            self.directions.append([Group(geometry, p, together, training, indexed) for p in parts])
+        for _ in range(directions):
+            # The larger ones first, as `deal` deals.
+            parts = np.array_split(np.arange(geometry.batch, dtype=np.int64), apart)
+            rows = [Rows.of(part, geometry.time, not lengths) for part in parts]
+            self.directions.append([Group(geometry, r, together, training, indexed) for r in rows])
         self.groups = [g for own in self.directions for g in own]
         self.jobs = assign([g.address for g in self.groups], together, workers)
+        arrays = [[g.rows[:3] for g in own] for own in self.directions]
+        self.deal = Deal(arrays, geometry.batch, geometry.time) if lengths else None
+        """Deals the rows anew, by their lengths, before the kernel runs."""
 
-    def shares(self, lengths: np.ndarray) -> None:
-        """Deals the rows anew, by their lengths."""
-        geometry = self.geometry
-        for direction, groups in enumerate(self.directions):
-            parts = split(geometry.batch, len(groups), lengths, geometry.time, direction == 1)
-            for group, rows in zip(groups, parts, strict=True):
-                group.deal(rows)
+    def phases(self, kernel: int, workers: int) -> list[list[tuple[int, Jobs]]]:
+        """What so many workers do, of whom the first deals the rows."""
+        before = [[self.deal.work(workers)]] if self.deal else []
+        return [*before, [(kernel, self.jobs)]]
 
 
 def assign(blocks: Sequence[int], together: int, workers: int) -> list[list[tuple[int, int]]]:

@@ -222,7 +222,7 @@ class _Ready:
         x = call.input
         bases = [x.data_ptr(), last.data_ptr()]
         bases += [t.data_ptr() for t in (*call.state, *finals)]
-        bases += [] if call.reset is None else [call.reset.data_ptr()]
+        bases += [t.data_ptr() for t in (call.reset, call.lengths) if t is not None]
         self._fills = Fills(len(bases))
         for index in range(stack.num_layers):
             out = last if index + 1 == stack.num_layers else output_like(x, size)
@@ -233,8 +233,10 @@ class _Ready:
         fill, table = self._fills.job
         filled = [[table], *[[] for _ in range(count - 1)]]
         # The comparison of the weights is a part of the work: afterwards is early enough to know.
-        compared = [self._digest.jobs] if self._digest else []
-        self._work = Work([[*compared, (fill, filled)], *phases])
+        first = [self._digest.jobs] if self._digest else []
+        first.append((fill, filled))
+        first += [layer.deal.work(count) for layer in self._layers if layer.deal]
+        self._work = Work([first, *phases])
         # The memory of this call's own input and output is not for keeping: every call has its own.
         self._kept = [k for k in self._kept if k is not call.input and k is not last]
         between = {id(k): k.numel() for k in self._kept if isinstance(k, Tensor)}
@@ -265,7 +267,10 @@ class _Ready:
             self._kept += made
         fill_in(layer, call, index, parts, tensors)
         outside = self._outside(index, stack, indexed)
-        outside += [] if call.reset is None else [(FIELDS["reset"], len(bases) - 1)]
+        if call.reset is not None:
+            outside.append((FIELDS["reset"], len(bases) - 1 - (call.lengths is not None)))
+        if layer.deal is not None:
+            self._fills.add(layer.deal.words, 0, len(bases) - 1)
         for group in layer.groups:
             for field, base in outside:
                 self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
@@ -301,10 +306,9 @@ class _Ready:
         bases = [x.data_ptr(), out.data_ptr(), *initial, *[f.data_ptr() for f in finals]]
         if reset is not None:
             bases.append(reset.data_ptr())
-        self._fills.give(bases)
         if lengths is not None:
-            for layer in self._layers:
-                layer.shares(lengths.numpy())
+            bases.append(lengths.data_ptr())
+        self._fills.give(bases)
         if pool is None:
             self._work.alone()
         else:

@@ -244,7 +244,8 @@ class Side:
                 counts[-1] = total % _SEGMENT
             step, together = _SEGMENT, 1
         else:
-            counts, step, together = group.rows.active[:time].copy(), rows, max(1, _SEGMENT // max(rows, 1))
+            # The rows that each step runs, as they are dealt when the forward pass begins.
+            counts, step, together = group.rows.active[:time], rows, max(1, _SEGMENT // max(rows, 1))
         self._counts.append(counts)
         segment = step * 4 * self.width
         return {
@@ -301,11 +302,6 @@ class Side:
 
     def begin(self) -> None:
         """Writes the blocks for a call."""
-        if self._varying:
-            self._counts.clear()
-            for _, index, block in self._products:
-                block.set(**self._segments(index))
-            self._blocks.settle()
         self._blocks.fills.fill()
 
     def parameters(self, made: list[Tensor], memory: Tensor) -> list[Tensor]:

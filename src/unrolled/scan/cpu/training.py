@@ -87,8 +87,8 @@ class Scan:
         dtype = low(self._lower)
         out = course.output(dtype)
         finals = [torch.empty_like(s, dtype=dtype) for s in state]
-        if self._lengths is not None:
-            course.layer.shares(self._lengths.numpy())
+        if course.layer.deal is not None and self._lengths is not None:
+            course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first)
         course.fill(step, self._history.floats, self._packed)
         pool.run(course.work)
