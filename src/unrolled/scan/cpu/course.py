@@ -52,8 +52,10 @@ class Course:
         self.turned = x.stride(0) < x.stride(1) if turned is None else turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
-        self.rows, self._shape = batch, shape
-        self._makers: dict[torch.dtype, Callable[[], Tensor]] = {}
+        self.rows = batch
+        slots = [(stack.directions, batch, stack.state_size(k)) for k in range(stack.cell.states)]
+        self._shapes = [shape, *slots]
+        self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, x.shape)
         """Of its backward passes."""
@@ -84,12 +86,12 @@ class Course:
             # The state before the second step is the output of the first.
             self._places.append((group, "outputs", first + rows * geometry.width))
 
-    def output(self, dtype: torch.dtype) -> Tensor:
-        """What a step's output is written to, as it lies in memory."""
-        make = self._makers.get(dtype)
-        if make is None:
-            make = self._makers[dtype] = maker(self._shape, dtype)
-        return make()
+    def results(self, dtype: torch.dtype) -> list[Tensor]:
+        """What a step's output and last states are written to, as they lie in memory."""
+        makers = self._makers.get(dtype)
+        if makers is None:
+            makers = self._makers[dtype] = [maker(shape, dtype) for shape in self._shapes]
+        return [make() for make in makers]
 
     def packed(self, parameters: Sequence[Tensor], pool: Pool, count: int) -> list[Packed]:
         """The parameters in panels, by direction."""

@@ -61,7 +61,7 @@ class Backward:
         # The weights that it reads as they are.
         self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
         self._nothing: dict[int, Tensor] = {}
-        self._makers: dict[torch.Size, Callable[[], Tensor]] = {}
+        self._make: Callable[[], Tensor] | None = None
         self._none: list[None] = [None] * stack.cell.states
 
     def run(
@@ -129,10 +129,9 @@ class Backward:
     def _like(self, x: Tensor) -> Tensor:
         # A row that ends early gets no gradient past its end.
         if x.is_contiguous():
-            make = self._makers.get(x.shape)
-            if make is None:
-                make = self._makers[x.shape] = room.maker(x.shape)
-            return make().zero_() if self._short else make()
+            # All inputs have one shape.
+            self._make = self._make or room.maker(x.shape)
+            return self._make().zero_() if self._short else self._make()
         make = torch.zeros_like if self._short else torch.empty_like
         dx = make(x)
         return dx if dx.stride(-1) == 1 else make(x, memory_format=torch.contiguous_format)

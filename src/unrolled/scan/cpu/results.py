@@ -22,6 +22,7 @@ class Results:
         """Of `make`'s tensors, those of their bases."""
         self._makes: list[tuple[Callable[[], Tensor], bool]] = []
         self._order: list[int] = []
+        self._plain = stack.cell.recurrent != "diagonal" and not stack.cell.vectors
 
     def add(self, name: str, zeros: bool) -> None:
         """One more; zeros: whether it must begin so."""
@@ -53,6 +54,8 @@ class Results:
         diagonal recurrence's; not read where there are none.
         """
         found = [made[index] for index in self._order]
+        if self._plain:
+            return found
         cell = self._stack.cell
         own = len(cell.vectors)
         if cell.recurrent == "diagonal":

@@ -84,9 +84,7 @@ class Scan:
         self._x, self._state = x, state
         self._packed = course.packed(parameters, pool, count)
         self._history = borrow(course.floats)
-        dtype = low(self._lower)
-        out = course.output(dtype)
-        finals = [torch.empty_like(s, dtype=dtype) for s in state]
+        out, *finals = course.results(low(self._lower))
         if course.layer.deal is not None and self._lengths is not None:
             course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first)
@@ -103,7 +101,7 @@ class Scan:
         dinitial = any(wanted[: stack.cell.states])
         dout, *given = grads
         if dout is None:
-            dout = course.output(torch.float32).zero_()
+            dout = course.results(torch.float32)[0].zero_()
         dout = dout if self.batch_first != course.turned else dout.transpose(0, 1)
         with workers(2 * course.cost, course.rows * stack.hidden_size, course.trial) as (pool, count):
             key = dx, dinitial, count
