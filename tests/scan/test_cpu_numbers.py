@@ -266,3 +266,19 @@ def test_anything_at_all(data):
     if data.draw(st.booleans()):
         calls["reset"] = torch.rand(batch, time) < data.draw(st.sampled_from([0.1, 0.9]))
     check(single, double, x, states(single, batch), gradients=data.draw(st.booleans()), **calls)
+
+
+@pytest.mark.parametrize("hidden", [5, 16, 33])
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_each_thread_makes_its_rows_part_of_the_sums(name, hidden, set_threads):
+    set_threads(3)
+    options = {"proj_size": 3} if name == "lstm" and hidden == 33 else {}
+    recurrent = layer(name, 16, hidden, **options)
+    double = layer(name, 16, hidden, double=True, **options)
+    lengths = torch.tensor([7, 0, 9, 9, 1, 4, 2, 9, 8, 3, 6, 5, 9])
+    for more in ({}, {"lengths": lengths}):
+        x, state = torch.randn(13, 9, 16), states(recurrent, 13)
+        check(recurrent, double, x, state, **more)
+    both_ways = layer(name, 16, hidden, bidirectional=True, **options)
+    double = layer(name, 16, hidden, double=True, bidirectional=True, **options)
+    check(both_ways, double, torch.randn(13, 9, 16), states(both_ways, 13))

@@ -1,8 +1,8 @@
 """Copies between PyTorch's tensors and the kernels' panels as one kernel, transposing where it must.
 
 A task moves one matrix. `turn`: (rows, cols) -> [panel of rows][col][W], and `turn_back`; `cut`:
-(rows, cols) -> [panel of cols][row][W], and `join`. What lies past the last row or column is zero in
-panels and is not written in tensors.
+(rows, cols) -> [panel of cols][row][W], and `join`; `add`, as `join`, to what the matrix holds. What lies
+past the last row or column is zero in panels and is not written in tensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ between panels and between lines; a vector that is added to every row (cut alone
 _HEAD = 2
 _POINTERS = ("matrix", "panels", "added")
 
-TURN, CUT, TURN_BACK, JOIN = range(4)
+TURN, CUT, TURN_BACK, JOIN, ADD = range(5)
 
 
 class Sizes(NamedTuple):
@@ -103,7 +103,7 @@ _forever: list[object] = []
 def _emit(machine: Machine) -> str:
     module = Module(machine.width)
     copies(module)
-    kinds: list[Callable[[Function, _Words], None]] = [_turn, _cut, _turn_back, _join]
+    kinds: list[Callable[[Function, _Words], None]] = [_turn, _cut, _turn_back, _join, _add]
     for emit in kinds:
         f = module.function(emit.__name__.lstrip("_"), [(PTR, "task"), (I64, "rank"), (I64, "workers")])
         emit(f, _Words(f))
@@ -192,11 +192,18 @@ def _cut(f: Function, t: _Words) -> None:
             f.store(total, f.at(t.panels, p * t.panel + r * t.line))
 
 
-def _join(f: Function, t: _Words) -> None:
+def _join(f: Function, t: _Words, more: bool = False) -> None:
     r0, r1 = t.share(t.rows)
     with f.loop(r0, r1) as r, f.loop(0, (t.cols + (f.width - 1)) // f.width) as p:
         value = f.load(f.vector, f.at(t.panels, p * t.panel + r * t.line))
-        put(f, value, f.at(t.matrix, r * t.row + p * f.bytes), t.cols - p * f.width)
+        target, lanes = f.at(t.matrix, r * t.row + p * f.bytes), t.cols - p * f.width
+        if more:
+            value = f.op(f.vector, f"fadd {f.vector} {get(f, target, lanes).name}, {value.name}")
+        put(f, value, target, lanes)
+
+
+def _add(f: Function, t: _Words) -> None:
+    _join(f, t, more=True)
 
 
 def transposed(f: Function, square: list[Value]) -> list[Value]:

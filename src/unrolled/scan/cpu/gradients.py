@@ -45,18 +45,20 @@ class Backward:
         self._stack, self._memory, self._dinitial = stack, Memory(), dinitial
         self._dx = dx and not indexed and layer.geometry.shape.reads_input
         self._short = layer.lengths
+        groups = sum(len(own) for own in layer.directions)
+        parts = _small(layer)
+        apart = parts and groups >= count
         self._sides = [
-            Side(stack, layer, d, self._memory, indexed, self._dx, dinitial)
+            Side(stack, layer, d, self._memory, indexed, self._dx, dinitial, apart, parts)
             for d in range(stack.directions)
         ]
-        groups = sum(len(own) for own in layer.directions)
         together = count if groups == 1 and count <= layer.geometry.out_panels else 1
         closed = [side.close(count, together, moving) for side in self._sides]
-        before, after, last = ([*chain(*phases)] for phases in zip(*closed, strict=True))
+        before, beside, *later = ([*chain(*phases)] for phases in zip(*closed, strict=True))
         self._kernel = backward_kernel(stack.cell, stack.bias, stack.proj_size > 0, machine())
         scans = [address for side in self._sides for address in side.scans]
-        scan = [(self._kernel.address, assign(scans, together, count))]
-        self._work = Work([phase for phase in (before, scan, after, last) if phase])
+        scan = [(self._kernel.address, assign(scans, together, count)), *beside]
+        self._work = Work([phase for phase in (before, scan, *later) if phase])
         self._floats = self._memory.zeros + self._memory.rest
         # The weights that it reads as they are.
         self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
@@ -135,3 +137,10 @@ class Backward:
         make = torch.zeros_like if self._short else torch.empty_like
         dx = make(x)
         return dx if dx.stride(-1) == 1 else make(x, memory_format=torch.contiguous_format)
+
+
+def _small(layer: Layer) -> bool:
+    """Whether a core's cache holds the weights' gradients, so that every worker may have its own."""
+    geometry = layer.geometry
+    gates = geometry.stack.cell.gates * geometry.stack.hidden_size
+    return 4 * gates * (geometry.input_size + geometry.stack.output_size) <= machine().l2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -11,16 +10,12 @@ from torch import Tensor
 from ..stack import Stack
 from . import after, arrange
 from .derived import BASE, GIVEN, RESULT, Blocks, Derived, Memory
-from .fields import FIELDS
 from .layer import Layer
-from .pool import Jobs
+from .phases import Phases, Product
 from .program import products_after
 from .results import Results
+from .segments import segments
 from .shape import panels
-
-_SEGMENT = 168
-
-Phase = list[tuple[int, Jobs]]
 
 
 class Side:
@@ -28,6 +23,9 @@ class Side:
 
     A parameter's gradient whose rows and columns fill panels is written where it stays; another is
     written in panels and copied.
+
+    apart: whether who scans a group also makes the products of its rows, which are in its caches.
+    parts: whether each group makes its own part of a sum; so the bits are the same whoever makes it.
     """
 
     def __init__(
@@ -39,15 +37,16 @@ class Side:
         indexed: bool,
         dx: bool,
         dinitial: bool,
+        apart: bool,
+        parts: bool,
     ) -> None:
         self.stack, self.groups, self.geometry = stack, layer.directions[direction], layer.geometry
         self.shape, self.width = self.geometry.shape, self.geometry.width
         self._memory, self._varying, self._dx = memory, layer.lengths, dx
-        self._into, self._out_of = arrange.Tasks(BASE), arrange.Tasks(BASE)
-        self._features: list[Derived] = []
-        self._products: list[tuple[str, int, Derived]] = []
+        self._direction, self._apart, self._parts = direction, apart, parts
+        self._into, self._sums, self._out_of = (arrange.Tasks(BASE) for _ in range(3))
+        self._products: list[Product] = []
         self._arrays: list[np.ndarray] = []
-        self._counts: list[np.ndarray] = []
         hidden, graph, width = self.geometry.hidden_panels, self.shape.graph, self.width
         columns = len(graph.r_only) + len(graph.merged) + len(graph.x_only)
         self._lines = [self.geometry.time * len(g.rows.rowmap) | 1 for g in self.groups]
@@ -120,13 +119,14 @@ class Side:
     def _of_features(self) -> None:
         geometry, gates = self.geometry, self.shape.graph.x_gates
         weights = self._of_weights("ih", gates, geometry.input_size, True)
-        for group, lines, block in zip(self.groups, self._lines, weights, strict=True):
-            features = Derived(group)
-            at = self._memory.take(geometry.in_panels * lines * self.width)
-            for one in (features, block):
+        features = []
+        for index, (group, lines, block) in enumerate(zip(self.groups, self._lines, weights, strict=True)):
+            made, at = Derived(group), self._memory.take(geometry.in_panels * lines * self.width)
+            for one in (made, block):
                 one.place("rest", operand=at)
                 one.set(o_lines=lines)
-            self._features.append(features)
+            features.append(Product("features", index, made, np.ones(0)))
+        self._products = features + self._products
         if not self._dx:
             return
         w_i = self._transposed("ih", gates, geometry.input_size)
@@ -161,11 +161,19 @@ class Side:
         rows, count = self._rows(name), panels(self._rows(name), self.width)
         wide = 4 * panels(size, self.width) * self.width
         direct = rows % self.width == 0 and size % self.width == 0
-        start = 0 if direct else self._memory.take(len(gates) * count * self.width * wide // 4)
+        lines = (1 + max(gates)) * rows if direct else len(gates) * count * self.width
+        start = 0 if direct else self._memory.take(lines * wide // 4)
         for index, block in enumerate(blocks):
-            block.place(f"d_{name}" if direct else "rest", result=start)
+            base, at = f"d_{name}" if direct else "rest", start
+            if self._parts and index:
+                part = self._memory.take(lines * wide // 4)
+                for place, gate in enumerate(gates):
+                    line = gate * rows if direct else place * count * self.width
+                    self._add((base, at + line * wide), part + line * wide, rows, wide)
+                base, at = "rest", part
+            block.place(base, result=at)
             block.set(a_panels=len(gates) * count, o_panels=panels(size, self.width), result_row=wide)
-            block.set(fresh=index == 0)
+            block.set(fresh=index == 0 or self._parts)
         self._panels_of(name, gates, direct, blocks, bias)
         self._result(f"d_{name}", gates, False)
         for index, gate in enumerate(gates if not direct else ()):
@@ -202,12 +210,20 @@ class Side:
         bias = bias and self.stack.bias and name != "hr"
         base, take = ("zeros", self._memory.take_zeros) if added else ("rest", self._memory.take)
         start = 0 if direct or not bias else take(len(gates) * count * width)
-        for block in blocks:
+        for index, block in enumerate(blocks):
             block.set(places=places.ctypes.data, sums=0, sums_too=0)
-            if bias:
-                block.place(f"d_b_{name}" if direct else base, sums=start)
-            if bias and direct and self._one_bias:
-                block.place("d_b_hh", sums_too=0)
+            targets = [f"d_b_{name}", *(["d_b_hh"] if self._one_bias else [])] if direct else [base]
+            if bias and self._parts and index and not added:
+                units = (1 + max(gates)) * rows if direct else len(gates) * count * width
+                part = self._memory.take(units)
+                for place, gate in enumerate(gates):
+                    unit = 4 * (gate * rows if direct else place * count * width)
+                    for target in targets:
+                        self._add((target, start + unit), part + unit, 1, 4 * rows)
+                block.place("rest", sums=part)
+            elif bias:
+                for field, target in zip(("sums", "sums_too"), targets, strict=False):
+                    block.place(target, **{field: start})
         if not bias:
             return
         self._result(f"d_b_{name}", gates, direct and added)
@@ -222,38 +238,22 @@ class Side:
                     panels=(base, start + 4 * index * count * width),
                 )
 
+    def _add(self, target: tuple[str, int], part: int, rows: int, wide: int) -> None:
+        """One more group's part, of lines so many bytes wide, is added to what the first one's made."""
+        sizes = arrange.Sizes(rows, wide // 4, row=wide, panel=4 * self.width, line=wide)
+        self._sums.add(arrange.ADD, sizes, matrix=target, panels=("rest", part))
+
     def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
         """A block a group for a product with the columns of dg from `column` on, or with dp."""
         made = []
         for index, (group, lines) in enumerate(zip(self.groups, self._lines, strict=True)):
             block, at = Derived(group), (self._dp if name == "dp" else self._dg)[index]
             block.place("rest", a=at + 4 * column * self.geometry.hidden_panels * lines * self.width)
-            block.set(g_lines=lines, **self._segments(index))
-            self._products.append((kernel, index, block))
+            counts, fields = segments(group)
+            block.set(g_lines=lines, **fields)
+            self._products.append(Product(kernel, index, block, counts))
             made.append(block)
         return made
-
-    def _segments(self, index: int) -> dict[str, int]:
-        """The rows of dg that hold something, in pieces that stay in the cache."""
-        group = self.groups[index]
-        rows, time = len(group.rows.rowmap), self.geometry.time
-        if group.rows.full:
-            total = rows * time
-            counts = np.full(-(-total // _SEGMENT), _SEGMENT, dtype=np.int64)
-            if total % _SEGMENT:
-                counts[-1] = total % _SEGMENT
-            step, together = _SEGMENT, 1
-        else:
-            # The rows that each step runs, as they are dealt when the forward pass begins.
-            counts, step, together = group.rows.active[:time], rows, max(1, _SEGMENT // max(rows, 1))
-        self._counts.append(counts)
-        segment = step * 4 * self.width
-        return {
-            "segments": len(counts),
-            "counts": counts.ctypes.data,
-            "segment": segment,
-            "together": together,
-        }
 
     def _result(self, name: str, gates: Sequence[int], added: bool) -> None:
         """A gradient of every gate's rows, of which these are written, or added to."""
@@ -262,43 +262,36 @@ class Side:
 
     # A call
 
-    def close(self, count: int, scan_workers: int, moving: Sequence[int]) -> tuple[Phase, Phase, Phase]:
-        """What `count` workers do before the scan, after it, and last of all.
+    def close(self, count: int, scan_workers: int, moving: Sequence[int]) -> Phases:
+        """What `count` workers do.
 
         moving: the words of a group's block that differ from call to call."""
         kernels, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
         for block in self._scans:
             block.set(workers=scan_workers)
-        for block in self._features:
-            block.set(workers=count)
-        for (kernel, _, block), counts in zip(self._products, self._counts, strict=True):
-            block.set(workers=count)
-            if kernel != "symbols":
-                block.set(across=self._across(kernel, block, counts, count))
-        derived = [*self._scans, *self._features, *(b for _, _, b in self._products)]
-        self._blocks = Blocks(derived, [self._into, self._out_of], count, moving)
+        for product in self._products:
+            product.share(count, self._apart, self._varying)
+        tasks = [self._into, self._sums, self._out_of]
+        self._blocks = Blocks([*self._scans, *(p.block for p in self._products)], tasks, count, moving)
         self.scans = [self._blocks.address(b) for b in self._scans]
         self.results.close()
         self.bases = self._blocks.fills.bases.data
         """What a call gives, by the numbers in `BASE`, before `begin`."""
-
-        def jobs(block: Derived) -> Jobs:
-            return [[(self._blocks.address(block), worker)] for worker in range(count)]
-
-        before, last = ([(address, arrange.jobs(at, count))] for at in self._blocks.tasks)
-        first: Phase = before if len(self._into) else []
-        first += [(kernels["features"], jobs(b)) for b in self._features]
-        products = [(kernels[kernel], jobs(block)) for kernel, _, block in self._products]
-        return first, products, last if len(self._out_of) else []
-
-    def _across(self, kernel: str, block: Derived, counts: np.ndarray, count: int) -> bool:
-        """Whether the workers share a product's operand instead of the rows or gates, since of those one of
-        them would have a larger part."""
-        operand = _busiest(np.ones(block.fields[FIELDS["o_panels"]]), count)
-        if kernel == "inputs":
-            # With lengths it is steps that are shared, of which the first have the most rows.
-            return self.geometry.in_panels >= count if self._varying else operand < _busiest(counts, count)
-        return operand < _busiest(np.ones(block.fields[FIELDS["a_panels"]]), count)
+        into, sums, out_of = (
+            [(address, arrange.jobs(at, count))] if len(own) else []
+            for own, at in zip(tasks, self._blocks.tasks, strict=True)
+        )
+        phases = Phases(into, [], [], sums, out_of)
+        for product in self._products:
+            # As `assign` deals the scans.
+            owner = (self._direction * len(self.groups) + product.group) % count
+            jobs = product.jobs(self._blocks.address(product.block), count, owner)
+            if product.own(self._apart):
+                phase = phases.beside
+            else:
+                phase = phases.before if product.kernel == "features" else phases.after
+            phase.append((kernels[product.kernel], jobs))
+        return phases
 
     def begin(self) -> None:
         """Writes the blocks for a call."""
@@ -315,9 +308,3 @@ class Side:
         parts = memory[first : first + len(self.groups) * units * count]
         whole = parts.view(len(self.groups), self.geometry.hidden_panels, count, self.width).sum(0)
         return whole.transpose(0, 1).reshape(count, units)[:, : self.stack.hidden_size]
-
-
-def _busiest(sizes: np.ndarray, workers: int) -> float:
-    """The part of the whole that falls to the worker who has most of it, as `sync.share` deals."""
-    bounds = [len(sizes) * rank // workers for rank in range(workers + 1)]
-    return max(sizes[a:b].sum() for a, b in pairwise(bounds)) / max(1, sizes.sum())
