@@ -127,7 +127,7 @@ def test_vectors_are_learned_from_tables_folders_and_several_files(here, tmp_pat
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").write_text("\n".join(lines[:200]))
     (tmp_path / "b.gz").write_bytes(gzip.compress("\n".join(lines[200:]).encode()))
-    options = ("-o", "w.txt", "--dimension", 4, "--epochs", 1)
+    options = ("-o", "w.txt", "--dimension", 4, "--epochs", 1, "--overwrite")
     for corpus, words in {
         ("folder", "b.gz"): {f"w{i}" for i in range(17)},
         ("t.tsv", "--column", "text"): {"W1!"},
@@ -141,6 +141,22 @@ def test_vectors_are_learned_from_tables_folders_and_several_files(here, tmp_pat
         assert words <= found
         assert ("w1!" in found) == ("w1!" in words)
     assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_vectors_that_are_there_are_replaced_only_when_asked(here, tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "w.txt").write_text("mine")
+    again = ("train", "word2vec", "text.txt", "-o", "w.txt", "--dimension", 4, "--epochs", 1)
+    status, _, errors = here(*again)
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "w.txt already holds vectors; choose another name, or say --overwrite" in errors
+    assert (tmp_path / "w.txt").read_text() == "mine"
+    (tmp_path / "w.txt.checkpoint").write_bytes(b"unfinished")
+    assert "holds an unfinished training" in here(*again)[2]
+    status, _, errors = here(*again, "--overwrite")
+    assert status == 0, errors
+    assert len(ur.vectors.read(tmp_path / "w.txt")) == 17
+    assert not (tmp_path / "w.txt.checkpoint").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")

@@ -157,6 +157,22 @@ def test_ctrl_c_ends_the_run_with_the_best_model(tmp_path):
     ur.LanguageModel.load(tmp_path)
 
 
+def test_a_second_ctrl_c_tears_the_run_off_and_says_what_is_left(tmp_path):
+    def interrupt(progress):
+        # The report of the step, then that of the validation at the end.
+        if progress.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        train_language(TEXT, tmp_path, Plan(steps=100), OPTIONS, report=interrupt, say=said.append)
+    assert said == [
+        f"the unfinished run is in {tmp_path}; the same call with resume goes on from there",
+    ]
+    result = train_language(TEXT, tmp_path, Plan(steps=100), OPTIONS, resume=True)
+    assert (result.steps, result.interrupted) == (100, False)
+
+
 def test_tiny_shakespeare_is_learnt_from_the_real_file(data, tmp_path):
     text = (data / "tiny_shakespeare" / "input.txt").read_text()
     options = Options(hidden_size=64, embedding_size=32, batch=32)

@@ -37,6 +37,9 @@ _THREADS = typer.Option(None, help="As many as torch computes with, unless given
 _SEED = typer.Option(1, help="With one thread the same seed gives the same vectors.")
 _EVERY = typer.Option(300.0, "--checkpoint-every", help="Seconds between checkpoints, OUT.checkpoint.")
 _RESUME = typer.Option(False, "--resume", help="Go on with the unfinished training of the same command.")
+_OVERWRITE = typer.Option(
+    False, "--overwrite", help="Replace vectors that are there, or an unfinished training of them."
+)
 _MIN_COUNT = typer.Option(5, help="Words that come less often are left out.")
 
 
@@ -62,13 +65,14 @@ def word2vec(
     format: str = _FORMAT,
     checkpoint_every: float = _EVERY,
     resume: bool = _RESUME,
+    overwrite: bool = _OVERWRITE,
 ) -> None:
     """Word2Vec: skip-gram or CBOW with negative sampling. Ctrl-C ends it and keeps what was learned."""
     model = Word2Vec(
         dimension, architecture, window, negative, sample, min_count, epochs, learning_rate, threads, seed
     )
     source = Source(corpus, column, unit, lower)
-    _fit(model, source, out, format, checkpoint_every, resume)
+    _fit(model, source, out, format, checkpoint_every, resume, overwrite)
 
 
 @train.command()
@@ -91,6 +95,7 @@ def glove(
     format: str = _FORMAT,
     checkpoint_every: float = _EVERY,
     resume: bool = _RESUME,
+    overwrite: bool = _OVERWRITE,
 ) -> None:
     """GloVe: from how often words stand near each other. Ctrl-C in training keeps what was learned."""
     if not math.isfinite(memory):
@@ -108,7 +113,7 @@ def glove(
         seed,
     )
     source = Source(corpus, column, unit, lower)
-    _fit(model, source, out, format, checkpoint_every, resume)
+    _fit(model, source, out, format, checkpoint_every, resume, overwrite)
 
 
 class Source(NamedTuple):
@@ -134,13 +139,23 @@ class Source(NamedTuple):
 
 
 def _fit(
-    model: Word2Vec | GloVe, source: Source, out: Path, format: str | None, every: float, resume: bool
+    model: Word2Vec | GloVe,
+    source: Source,
+    out: Path,
+    format: str | None,
+    every: float,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     chosen = check_format(out, format)
     if out.is_dir():
         raise Error(f"{out} is a folder; wanted the name of a file for the vectors")
     checkpoint = Checkpoint(out.with_name(f"{out.name}.checkpoint"), every, resume)
+    if overwrite and not resume:
+        checkpoint.remove()
     checkpoint.check()  # before there is a bar
+    if out.exists() and not (resume or overwrite):
+        raise Error(f"{out} already holds vectors; choose another name, or say --overwrite")
     console = Console(soft_wrap=True)
     with _shown(console) as (report, last):
         learned = model.fit(source.sentences(report), report, checkpoint)

@@ -92,5 +92,5 @@ class Lookup:
         point = f" (U+{ord(symbol):04X})" if isinstance(symbol, str) and len(symbol) == 1 else ""
         return Error(
             f"symbol {symbol!r}{point}{where} is not among the {len(self._numbers)} symbols of the "
-            f"vocabulary; leave it out, or make the vocabulary with unknown=…"
+            f"vocabulary; leave it out, or make the vocabulary with unknown=… (`unrolled train --least 2`)"
         )

@@ -53,7 +53,7 @@ def fit(
     settings: what must be the same when the run is resumed; plain data.
     resume: go on from the newest whole checkpoint. A run of a number of steps then ends in the same
         weights, to the bit, as one that was never stopped (with the same number of threads).
-    say: called with one sentence when a damaged checkpoint is passed over.
+    say: called with one sentence when a damaged checkpoint is passed over, and when the run is torn off.
     group: the processes that train together.
 
     Raises Error when the loss stops being a number (the best model so far stays saved), or when a run
@@ -64,7 +64,12 @@ def fit(
     with group.explained():
         if resume:
             run.resume(say)
-        result = run.run()
+        try:
+            result = run.run()
+        except KeyboardInterrupt:  # the second one; after the first the run ends by itself
+            if group.leads and checkpoint.exists(folder):
+                say(f"the unfinished run is in {folder}; the same call with resume goes on from there")
+            raise
     if group.leads:
         curves.draw(folder, run.counts.curve, task.metric)
         best = type(task.model).load(folder)

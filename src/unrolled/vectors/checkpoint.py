@@ -56,7 +56,8 @@ class Checkpoint:
             raise Error(f"{self.place} is not there, so there is nothing to resume; train without --resume")
         if not self.resume and self.place.exists():
             raise Error(
-                f"{self.place} holds an unfinished training; say --resume to go on, or remove the file"
+                f"{self.place} holds an unfinished training; say --resume to go on, or remove the file "
+                f"(--overwrite)"
             )
         files.check_writable(self.place.parent)
 
