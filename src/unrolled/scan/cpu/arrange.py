@@ -18,6 +18,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .fills import Fills
 from .machine import Machine
 from .pool import Jobs, Pool, Work
+from .products import for_widths
 from .shape import copies, get, put
 
 TASK = ("kind", "matrix", "row", "rows", "cols", "panels", "panel", "line", "added")
@@ -178,18 +179,30 @@ def _turn_back(f: Function, t: _Words) -> None:
                     put(f, row, f.at(target, t.row * i + k * f.bytes), lanes)
 
 
+_ABREAST = 4
+"""Panels that are cut at a time: a matrix larger than the caches is read by lines that follow each other."""
+
+
 def _cut(f: Function, t: _Words) -> None:
     r0, r1 = t.share(t.rows)
-    with f.loop(0, (t.cols + (f.width - 1)) // f.width) as p:
-        lanes = t.cols - p * f.width
-        added = f.variable(f.constant(0.0))
+    count = (t.cols + (f.width - 1)) // f.width
+
+    def some(panels: int, first: Value) -> None:
+        places = [first + i for i in range(panels)]
+        lanes = [t.cols - p * f.width for p in places]
+        sums = [f.variable(f.constant(0.0)) for _ in places]
         with f.when(f.compare("ne", t.added, f.null())):
-            f.set(added, get(f, f.at(t.added, p * f.bytes), lanes))
+            for p, own, total in zip(places, lanes, sums, strict=True):
+                f.set(total, get(f, f.at(t.added, p * f.bytes), own))
+        added = [f.get(f.vector, total) for total in sums]
         with f.loop(r0, r1) as r:
-            value = get(f, f.at(t.matrix, r * t.row + p * f.bytes), lanes)
-            total = f.op(f.vector, f"fadd {f.vector} {value.name}, {f.get(f.vector, added).name}")
-            # Panels of one line may begin anywhere, and the next ones on the lanes that are left.
-            f.store(total, f.at(t.panels, p * t.panel + r * t.line))
+            for p, own, more in zip(places, lanes, added, strict=True):
+                value = get(f, f.at(t.matrix, r * t.row + p * f.bytes), own)
+                total = f.op(f.vector, f"fadd {f.vector} {value.name}, {more.name}")
+                # Panels of one line may begin anywhere, and the next ones on the lanes that are left.
+                f.store(total, f.at(t.panels, p * t.panel + r * t.line))
+
+    for_widths(f, f.int(0), count, (_ABREAST, 1), some)
 
 
 def _join(f: Function, t: _Words, more: bool = False) -> None:
