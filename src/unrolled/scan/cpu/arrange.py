@@ -180,7 +180,7 @@ def _turn_back(f: Function, t: _Words) -> None:
 
 
 _ABREAST = 4
-"""Panels that are cut at a time: a matrix larger than the caches is read by lines that follow each other."""
+"""Panels that are cut at a time, so that a matrix larger than the caches is read by lines side by side."""
 
 
 def _cut(f: Function, t: _Words) -> None:
