@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import arrange
 from .derived import Derived
 from .fields import FIELDS
 from .pool import Jobs
@@ -44,11 +45,11 @@ class Product(NamedTuple):
         if self.kernel in ("weights", "inputs") and not own:
             self.block.set(across=self._across(workers, varying))
 
-    def jobs(self, at: int, workers: int, owner: int) -> Jobs:
-        """The kernel's jobs for the block, which is there; owner: the worker who scans the group."""
-        many = int(self.block.fields[FIELDS["workers"]])
-        ranks = range(workers) if many > 1 else [0 if w == owner else None for w in range(workers)]
-        return [[] if rank is None else [(at, rank)] for rank in ranks]
+    def jobs(self, at: int, workers: int, owner: int | None) -> Jobs:
+        """The kernel's jobs for the block, which is there; owner: the worker who does it alone."""
+        if owner is None:
+            return arrange.jobs(at, workers)
+        return [[(at, 0)] if rank == owner else [] for rank in range(workers)]
 
     def _across(self, workers: int, varying: bool) -> bool:
         """Whether they share the operand instead of the rows or gates, of which one would have more."""

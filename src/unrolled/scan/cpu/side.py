@@ -283,13 +283,12 @@ class Side:
         )
         phases = Phases(into, [], [], sums, out_of)
         for product in self._products:
-            # As `assign` deals the scans.
-            owner = (self._direction * len(self.groups) + product.group) % count
-            jobs = product.jobs(self._blocks.address(product.block), count, owner)
             if product.own(self._apart):
-                phase = phases.beside
+                # As `assign` deals the scans.
+                owner, phase = (self._direction * len(self.groups) + product.group) % count, phases.beside
             else:
-                phase = phases.before if product.kernel == "features" else phases.after
+                owner, phase = None, phases.before if product.kernel == "features" else phases.after
+            jobs = product.jobs(self._blocks.address(product.block), count, owner)
             phase.append((kernels[product.kernel], jobs))
         return phases
 
