@@ -91,13 +91,10 @@ def _across(f: Function, b: Block) -> Value:
 def _shares(f: Function, b: Block, rank: Value, name: str) -> tuple[tuple[Value, Value], ...]:
     """A worker's part of what has this name, and all of the operand's panels; or, if across, all of the one
     and a part of the other."""
-    across, shares = _across(f, b), []
-    for shared, other in ((name, 0), ("o_panels", 1)):
-        begin, end = share(f, b, rank, shared)
-        whole = (f.int(0), b[shared])
-        mine, theirs = ((begin, end), whole) if other else (whole, (begin, end))
-        shares.append(tuple([f.choose(across, m, t) for m, t in zip(mine, theirs, strict=True)]))
-    return shares[0], shares[1]
+    across, none = _across(f, b), f.int(0)
+    (s0, s1), (o0, o1) = share(f, b, rank, name), share(f, b, rank, "o_panels")
+    some = f.choose(across, none, s0), f.choose(across, b[name], s1)
+    return some, (f.choose(across, o0, none), f.choose(across, o1, b["o_panels"]))
 
 
 def _store_sum(f: Function, b: Block, panel: Value, total: Value, more: Value) -> None:

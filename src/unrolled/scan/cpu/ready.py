@@ -266,9 +266,7 @@ class _Ready:
             parts = [panels.pointers for panels in made]
             self._kept += made
         fill_in(layer, call, index, parts, tensors)
-        outside = self._outside(index, stack, indexed)
-        if call.reset is not None:
-            outside.append((FIELDS["reset"], len(bases) - 1 - (call.lengths is not None)))
+        outside = self._outside(index, call, indexed)
         if layer.deal is not None:
             self._fills.add(layer.deal.words, 0, len(bases) - 1)
         for group in layer.groups:
@@ -276,12 +274,13 @@ class _Ready:
                 self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
         return layer
 
-    def _outside(self, index: int, stack: Stack, indexed: bool) -> list[tuple[int, int]]:
+    def _outside(self, index: int, call: Call, indexed: bool) -> list[tuple[int, int]]:
         """The fields whose addresses a call gives, each with the number of its base."""
-        count = stack.cell.states
+        stack, count = call.stack, call.stack.cell.states
         found = [(FIELDS["indices" if indexed else "x"], 0)] if index == 0 else []
         out = "out" if self._dtype is torch.float32 else "low"
         found += [(FIELDS[out], 1)] if index + 1 == stack.num_layers else []
+        found += [] if call.reset is None else [(FIELDS["reset"], 2 + 2 * count)]
         found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
         return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
 

@@ -161,17 +161,14 @@ class Side:
         rows, count = self._rows(name), panels(self._rows(name), self.width)
         wide = 4 * panels(size, self.width) * self.width
         direct = rows % self.width == 0 and size % self.width == 0
-        lines = (1 + max(gates)) * rows if direct else len(gates) * count * self.width
-        start = 0 if direct else self._memory.take(lines * wide // 4)
+        start = 0 if direct else self._memory.take(len(gates) * count * self.width * wide // 4)
+        first, target = self._first(gates, rows, direct), f"d_{name}" if direct else "rest"
+        sizes = arrange.Sizes(rows, wide // 4, row=wide, panel=4 * self.width, line=wide)
         for index, block in enumerate(blocks):
-            base, at = f"d_{name}" if direct else "rest", start
             if self._parts and index:
-                part = self._memory.take(lines * wide // 4)
-                for place, gate in enumerate(gates):
-                    line = gate * rows if direct else place * count * self.width
-                    self._add((base, at + line * wide), part + line * wide, rows, wide)
-                base, at = "rest", part
-            block.place(base, result=at)
+                block.place("rest", result=self._part([target], start, first, wide, sizes))
+            else:
+                block.place(target, result=start)
             block.set(a_panels=len(gates) * count, o_panels=panels(size, self.width), result_row=wide)
             block.set(fresh=index == 0 or self._parts)
         self._panels_of(name, gates, direct, blocks, bias)
@@ -199,28 +196,22 @@ class Side:
         added: whether the kernel adds to what is there, instead of beginning with the first block."""
         rows, width = self._rows(name), self.width
         count = panels(rows, width)
-        first = [
-            (gate if direct else index) * (rows if direct else count * width)
-            for index, gate in enumerate(gates)
-        ]
+        first = self._first(gates, rows, direct)
         lanes = after.lanes_of(self.shape.machine)
         parts = [panels(min(width, rows - p * width), lanes) for p in range(count)]
-        places = np.array([(f + p * width, parts[p]) for f in first for p in range(count)], dtype=np.int64)
+        places = np.array(
+            [(f + p * width, parts[p]) for f in first[:-1] for p in range(count)], dtype=np.int64
+        )
         self._arrays.append(places)
         bias = bias and self.stack.bias and name != "hr"
         base, take = ("zeros", self._memory.take_zeros) if added else ("rest", self._memory.take)
         start = 0 if direct or not bias else take(len(gates) * count * width)
+        targets = [f"d_b_{name}", *(["d_b_hh"] if self._one_bias else [])] if direct else [base]
+        sizes = arrange.Sizes(1, rows, row=0, panel=4 * width, line=0)
         for index, block in enumerate(blocks):
             block.set(places=places.ctypes.data, sums=0, sums_too=0)
-            targets = [f"d_b_{name}", *(["d_b_hh"] if self._one_bias else [])] if direct else [base]
             if bias and self._parts and index and not added:
-                units = (1 + max(gates)) * rows if direct else len(gates) * count * width
-                part = self._memory.take(units)
-                for place, gate in enumerate(gates):
-                    unit = 4 * (gate * rows if direct else place * count * width)
-                    for target in targets:
-                        self._add((target, start + unit), part + unit, 1, 4 * rows)
-                block.place("rest", sums=part)
+                block.place("rest", sums=self._part(targets, start, first, 4, sizes))
             elif bias:
                 for field, target in zip(("sums", "sums_too"), targets, strict=False):
                     block.place(target, **{field: start})
@@ -233,15 +224,31 @@ class Side:
             for index, gate in enumerate(gates if not direct else ()):
                 self._out_of.add(
                     arrange.JOIN,
-                    arrange.Sizes(1, rows, row=0, panel=4 * width, line=0),
+                    sizes,
                     matrix=(f"d_b_{to}", 4 * gate * rows),
                     panels=(base, start + 4 * index * count * width),
                 )
 
-    def _add(self, target: tuple[str, int], part: int, rows: int, wide: int) -> None:
-        """One more group's part, of lines so many bytes wide, is added to what the first one's made."""
-        sizes = arrange.Sizes(rows, wide // 4, row=wide, panel=4 * self.width, line=wide)
-        self._sums.add(arrange.ADD, sizes, matrix=target, panels=("rest", part))
+    def _first(self, gates: Sequence[int], rows: int, direct: bool) -> list[int]:
+        """Each gate's first row in the result, the tensor or panels of these gates alone, and the row after
+        all: kernels write whole vectors."""
+        wide = panels(rows, self.width) * self.width
+        first = [gate * rows if direct else index * wide for index, gate in enumerate(gates)]
+        return [*first, max(first) + wide]
+
+    def _part(
+        self, targets: Sequence[str], start: int, first: Sequence[int], row: int, sizes: arrange.Sizes
+    ) -> int:
+        """Memory for one more group's part of a sum, which is added to the first group's at the targets.
+
+        first: as `_first` gives, of rows of so many bytes; sizes: of one gate's part."""
+        *begins, end = first
+        part = self._memory.take(end * row // 4)
+        for begin in begins:
+            for target in targets:
+                matrix, own = (target, start + begin * row), ("rest", part + begin * row)
+                self._sums.add(arrange.ADD, sizes, matrix=matrix, panels=own)
+        return part
 
     def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
         """A block a group for a product with the columns of dg from `column` on, or with dp."""
