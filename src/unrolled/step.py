@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from . import cells
 from .errors import Error
-from .scan import Call, Stack, run
+from .scan import Call, Stack, engines, run
 from .scan.validate import same_dtype
 from .scripting import Scriptable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -33,24 +35,43 @@ class _Stepped(Scriptable):
 
         Raises Error (a ValueError and a RuntimeError) or TypeError, naming what was got and wanted.
         """
-        name = type(self).__name__
-        batched = _check_input(name, self.stack, input)
-        states = _states(name, self.stack, hx, input, batched)
-        if not batched:
-            input, states = input[None], tuple(s[None] for s in states)
-        # By attribute, so that parametrisations are seen.
-        parameters = tuple(p for p in (getattr(self, n) for n in NAMES) if p is not None)
-        _check_same(name, parameters[0], input, states)
-        call = Call(
-            self.stack,
-            input[:, None],
-            parameters,
-            tuple(s[None] for s in states),
-            training=self.training,
-        )
-        _, following = run(call)
-        states = tuple(s[0] if batched else s[0, 0] for s in following)
-        return states[0] if self.stack.cell.states == 1 else states
+        parameters = self._own()
+        batched, following = True, self._again(input, hx, parameters)
+        if following is None:
+            name = type(self).__name__
+            batched = _check_input(name, self.stack, input)
+            states = _states(name, self.stack, hx, input, batched)
+            if not batched:
+                input, states = input[None], tuple(s[None] for s in states)
+            _check_same(name, parameters[0], input, states)
+            given = tuple(s[None] for s in states)
+            call = Call(self.stack, input[:, None], tuple(parameters), given, training=self.training)
+            _, following = run(call)
+        states = tuple([s[0] if batched else s[0, 0] for s in following])
+        return states[0] if len(states) == 1 else states
+
+    def _own(self) -> list[Tensor]:
+        """The parameters that are there, by name, so that parametrisations are seen."""
+        own: dict[str, Any] = self._parameters
+        try:
+            found = [own[n] for n in NAMES]
+        except KeyError:  # a parametrised one is no parameter any more, but an attribute
+            found = [getattr(self, n) for n in NAMES]
+        return [p for p in found if p is not None]
+
+    def _again(self, input: Any, hx: Any, parameters: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """The states after a call whose like has come before, (1, batch, hidden) each; None: it must be
+        checked first."""
+        if type(input) is not Tensor or input.dim() != 2:
+            return None
+        if type(hx) is Tensor:
+            hx = hx[None]
+        elif type(hx) is tuple and all([type(s) is Tensor for s in hx]):
+            hx = tuple([s[None] for s in hx])
+        elif hx is not None:
+            return None
+        done = engines.again(self.stack, input[:, None], parameters, hx, None, None, True)
+        return done and done[1]
 
 
 def _check_input(name: str, stack: Stack, input: Tensor) -> bool:

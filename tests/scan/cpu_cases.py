@@ -18,6 +18,17 @@ def of_ones_own(x, r, h, c, *, leak):
 EVERY = {**CELLS, "of_ones_own": of_ones_own}
 
 
+LIES = {
+    "the other axis outside": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+    "a window": lambda x: torch.cat([x, x], 1)[:, : x.shape[1]],
+    "every other": lambda x: x.repeat_interleave(2, 0)[::2],
+    "some features": lambda x: torch.cat([x, x], 2)[..., : x.shape[2]],
+    "features apart": lambda x: x.permute(2, 0, 1).contiguous().permute(1, 2, 0),
+    "one row again and again": lambda x: x[:1].expand(x.shape),
+}
+"""Inputs of the shape of a dense one that lie in memory otherwise."""
+
+
 def layer(name, input_size, hidden_size, *, double=False, seed=0, **options):
     torch.manual_seed(seed)
     made = ur.Recurrent(EVERY[name], input_size, hidden_size, batch_first=True, **options)

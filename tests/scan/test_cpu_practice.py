@@ -4,7 +4,7 @@ import gc
 
 import pytest
 import torch
-from cpu_cases import flat, given, layer, states
+from cpu_cases import LIES, flat, given, layer, states
 
 import unrolled as ur
 from unrolled.scan import watch
@@ -76,6 +76,40 @@ def test_the_short_way_gives_the_same_bits(
         with torch.no_grad():
             for p in module.parameters():
                 p += 0.1 * torch.randn_like(p)
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"bidirectional": True}])
+@pytest.mark.parametrize("features", [1, 13])
+def test_inputs_that_lie_otherwise(features, options, lie, runs):
+    module = ur.GRU(features, 20, **options)
+    for turn in range(1, 4):
+        dense = torch.randn(5, 3, features)
+        x = lie(dense).requires_grad_()
+        shape = module.stack.directions, *((5, 20) if module.batch_first else (3, 20))
+        state = torch.randn(shape[::-1]).permute(2, 1, 0).requires_grad_()
+        got = everything(module, x, state)
+        assert len(runs) == 2 * turn - 1
+        wanted = everything(module, x.detach().contiguous().requires_grad_(), state.detach().contiguous())
+        assert equal(got[: len(wanted)], wanted)
+        (of_state,) = torch.autograd.grad(module(x, state)[0].sum(), state)
+        assert of_state.shape == state.shape
+        runs.pop()
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2, "dropout": 0.5}])
+def test_one_sequence(options, runs):
+    module = ur.LSTM(4, 5, **options)
+    for turn in range(3):
+        x, reset = torch.randn(6, 4, requires_grad=True), torch.rand(6) < 0.3
+        state = given([torch.randn_like(s[:, 0]).requires_grad_() for s in states(module, 1)])
+        torch.manual_seed(turn)
+        got = everything(module, x, state, reset)
+        with watch():
+            torch.manual_seed(turn)
+            wanted = everything(module, x, state, reset)
+        assert equal(got, wanted)
+    assert runs
 
 
 def test_symbols(runs):
@@ -205,7 +239,6 @@ def test_what_must_be_checked_still_is(runs, guards):
     assert len(watched) == 1
     torch.func.vmap(module, in_dims=1)(x[:, :, None])
     torch.func.grad(lambda t: module(t)[0].sum())(x)
-    module(torch.randn(3, 6, 4).transpose(0, 1))
     module(x, lengths=[6, 2, 1])
     module(x, reset=torch.zeros(3, 6, dtype=torch.bool).t())
     assert len(runs) == count

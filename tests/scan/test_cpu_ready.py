@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from cpu_cases import flat, given, layer, states
+from cpu_cases import LIES, flat, given, layer, states
 
 import unrolled as ur
 from unrolled.scan import watch
@@ -70,6 +70,86 @@ def test_the_short_way_gives_the_same_bits(
         assert len(runs) == 7
         with ur.engine("reference"):
             torch.testing.assert_close(got, flat(module(x, state)), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"num_layers": 2, "bidirectional": True}])
+@pytest.mark.parametrize("features", [1, 13])
+def test_inputs_that_lie_otherwise(features, options, lie, runs):
+    module, state = ur.GRU(features, 20, **options), None
+    for _ in range(3):
+        dense = torch.randn(5, 3, features)
+        x = lie(dense)
+        count = len(runs)
+        got = flat(module(x, state))
+        if state is not None:
+            assert len(runs) == count + 1
+        wanted = flat(module(x.contiguous(), None if state is None else state.contiguous()))
+        assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+        state = torch.randn(got[1].shape[::-1]).permute(2, 1, 0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"num_layers": 2, "bidirectional": True}])
+@pytest.mark.parametrize("name", ["GRU", "LSTM"])
+def test_one_sequence(name, options, runs):
+    module = getattr(ur, name)(4, 5, **options)
+    for _ in range(3):
+        x = torch.randn(6, 4)
+        reset = torch.rand(6) < 0.3
+        state = given([torch.randn_like(s[:, 0]) for s in states(module, 1)])
+        for initial, boundary in ((None, None), (state, reset)):
+            got = flat(module(x, initial, reset=boundary))
+            with watch():
+                wanted = flat(module(x, initial, reset=boundary))
+            assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+    assert len(runs) == 4
+    with pytest.raises(ur.Error, match=r"got \[7, 5\]: a state is \(layers"):
+        module(x, given([torch.zeros(7, 5)] * module.stack.cell.states))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_torchs_cells(name, bias, runs):
+    cell = getattr(ur, f"{name}Cell")(4, 5, bias)
+    truth = getattr(torch.nn, f"{name}Cell")(4, 5, bias)
+    truth.load_state_dict(cell.state_dict())
+    for _ in range(3):
+        x, state = torch.randn(3, 4), [torch.randn(3, 5) for _ in range(cell.stack.cell.states)]
+        for initial in (None, given(tuple(state))):
+            got, wanted = cell(x, initial), truth(x, initial)
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+            assert type(got) is type(wanted)
+    assert len(runs) == 5
+    count = len(runs)
+    with watch() as watched:
+        cell(x)
+    assert len(watched) == 1
+    with pytest.raises(ur.Error, match="batch size 3 doesn't match hidden0 batch size 2"):
+        cell(x, given(tuple(s[:2] for s in state)))
+    with pytest.raises(ur.Error, match="input_size"):
+        cell(torch.randn(3, 5))
+    assert len(runs) == count
+    torch.testing.assert_close(cell(x[0]), truth(x[0]), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_dropout_drops_the_same_from_the_first_call_on(batch_first, runs):
+    module, x = ur.LSTM(4, 16, 3, dropout=0.5, batch_first=batch_first), torch.randn(5, 2, 4)
+    reset = torch.rand(5, 2) < 0.3
+    found = []
+    for _ in range(3):
+        torch.manual_seed(3)
+        found.append([*flat(module(x)), *flat(module(x, reset=reset))])
+    assert all(torch.equal(a, b) for later in found[1:] for a, b in zip(later, found[0], strict=True))
+    assert not torch.equal(module(x)[0], found[0][0])
+    assert len(runs) >= 6
+    with watch():
+        torch.manual_seed(3)
+        assert torch.equal(module(x)[0], found[0][0])
 
 
 @torch.no_grad()
@@ -164,7 +244,6 @@ def test_what_must_be_checked_still_is(runs, guards):
         assert module(x)[0].requires_grad
     torch.func.vmap(module, in_dims=1)(x[:, :, None])
     torch.func.jvp(lambda t: module(t)[0], (x,), (x,))
-    module(x, torch.zeros(1, 3, 5)[:, :, ::1].transpose(0, 2).contiguous().transpose(0, 2))
     assert len(runs) == count
     with pytest.raises(ur.Error, match="hidden"):
         module(x, torch.zeros(1, 4, 5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from . import engines
@@ -59,13 +60,20 @@ def scan(
 
     Raises Error or TypeError for wrong arguments.
     """
-    if not (training and stack.dropout):
+    if type(lengths) is list and all(type(n) is int for n in lengths):
+        lengths = torch.tensor(lengths, dtype=torch.int64)
+    short = not (training and stack.drops)
+    if short:
         done = engines.again(stack, input, parameters, state, lengths, reset, batch_first)
         if done is not None:
             output, states = done
             return output, states[0] if len(states) == 1 else states
     call, single = validate(stack, input, parameters, state, lengths, reset, batch_first, training)
-    output, states = run(call)
+    done = None
+    if single and short:
+        # Now it has a batch axis.
+        done = engines.again(stack, call.input, parameters, call.hx, None, call.reset, True)
+    output, states = done or run(call)
     if single:
         output, states = output[0], tuple(s[:, 0] for s in states)
     elif not batch_first:

@@ -22,7 +22,7 @@ from .validate import check_lengths
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """As engines.run, in one operator that a graph can hold."""
     seed = None
-    if call.training and call.stack.dropout and call.stack.num_layers > 1:
+    if call.training and call.stack.drops:
         # The backward must drop what the forward dropped.
         seed = torch.randint(2**62, (1,), dtype=torch.int64)
     output, *states = torch.ops.unrolled.scan(

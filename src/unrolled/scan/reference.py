@@ -33,7 +33,7 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
             outputs.append(output)
             final.append(last)
         x = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
-        if stack.dropout and call.training and index + 1 < stack.num_layers:
+        if stack.drops and call.training and index + 1 < stack.num_layers:
             x = dropout(x, stack.dropout)
     return x, tuple(torch.stack(states) for states in zip(*final, strict=True))
 

@@ -45,6 +45,8 @@ class Stack:
     """What finds this stack again with `named`; for a cell that ships, in every process."""
     shapes: dict[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
     """Parameter name -> shape, in torch.nn's order."""
+    drops: bool = field(init=False, repr=False, compare=False)
+    """Whether dropout lies between its layers."""
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class Stack:
             name += "'"
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "shapes", self._shapes())
+        object.__setattr__(self, "drops", self.dropout > 0 and self.num_layers > 1)
         # Plans and kernels are found by the stack, several times a call.
         object.__setattr__(self, "_hash", hash((self.cell, *self._numbers())))
 
@@ -205,6 +208,11 @@ class Call:
     reset: Tensor | None = None
     training: bool = False
     lower: torch.dtype | None = None
+
+    @property
+    def hx(self) -> Tensor | tuple[Tensor, ...]:
+        """The state as a caller gives it."""
+        return self.state[0] if len(self.state) == 1 else self.state
 
     @property
     def indexed(self) -> bool:

@@ -4,7 +4,8 @@ Every kernel is generated as LLVM IR when a cell is first used (`trace` reads it
 `maths` say what each op is in vector code, `products`, `feed`, `step`, `forward` and `backward` are the
 loops around it), compiled, and kept on disk (`cache`). It runs in float32 on rows and panels of units
 (`geometry`, `layer`, `pack`) on torch's threads (`team`, `pool`), and is one node of autograd (`training`,
-`course`, `keep`). Calls whose like has come before skip the checks (`ready`, and in training `practice`).
+`course`, `keep`), several layers one after another (`stacked`). Calls whose like has come before skip the
+checks (`ready`, and in training `practice`).
 
 A row's output is the same to the last bit whatever its neighbours, the cutting of time and the threads.
 """
@@ -50,11 +51,17 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
             from .. import reference
 
             return reference.run(call)
-        from . import training
+        from . import practice, stacked, training
 
+        if call.stack.num_layers > 1:
+            return stacked.run(call, practice.again, training.run)
         return training.run(call)
     from . import inference
 
+    if call.training and call.stack.drops:
+        from . import ready, stacked
+
+        return stacked.run(call, ready.again, inference.run)
     return inference.run(call)
 
 

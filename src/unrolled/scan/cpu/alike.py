@@ -23,9 +23,17 @@ def plain(x: Any) -> bool:
         type(x) is Tensor
         and ((x.dtype is torch.float32 and x.dim() == 3) or (x.dtype is torch.int64 and x.dim() == 2))
         and x.is_cpu
-        and x.is_contiguous()
         and not x.is_neg()
     )
+
+
+def lying(x: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
+    """An input whose features lie side by side, as kernels read them; its strides, or None: it is dense."""
+    if x.is_contiguous():
+        return x, None
+    if x.dim() == 3 and x.shape[2] > 1 and x.stride(2) != 1:
+        return x.contiguous(), None
+    return x, x.stride()
 
 
 def transformed() -> bool:
@@ -85,17 +93,19 @@ def known(x: Tensor, stack: Stack) -> bool:
 
 
 def states_of(state: Any, shapes: Sequence[torch.Size]) -> Sequence[Tensor] | None:
-    """The initial states if they are as the kernels want them."""
+    """The initial states as the kernels want them, if they are what they should be."""
     if len(shapes) == 1:
         state = (state,)
-    if type(state) is not tuple or len(state) != len(shapes):
+    if (type(state) is not tuple and type(state) is not list) or len(state) != len(shapes):
         return None
+    dense = True
     for s, shape in zip(state, shapes, strict=True):
         if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
             return None
-        if not s.is_cpu or not s.is_contiguous() or s.is_neg():
+        if not s.is_cpu or s.is_neg():
             return None
-    return state
+        dense = dense and s.is_contiguous()
+    return state if dense else [s.contiguous() for s in state]
 
 
 def bound(kinds: dict[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A whole stack forward, nothing kept."""
+"""A whole stack forward without dropout, nothing kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout
 
 from ..stack import Call
 from .fields import FIELDS
@@ -37,8 +36,6 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
         parameters = stack.parts(call.parameters, index)
         lower = call.lower if index + 1 == stack.num_layers else None
         x = layer_forward(call, kernel, index, parameters, x, finals, lower)
-        if stack.dropout and call.training and index + 1 < stack.num_layers:
-            x = dropout(x, stack.dropout)
     return x, finals
 
 

@@ -15,7 +15,7 @@ from torch.nn import Parameter
 
 from ..stack import Call, Stack
 from . import refuses
-from .alike import Result, bound, guards, known, plain, plain_reset, states_of, transformed
+from .alike import Result, bound, guards, known, lying, plain, plain_reset, states_of, transformed
 from .course import Course
 from .inference import take
 from .layer import cost, most_groups
@@ -70,7 +70,8 @@ def again(
     """
     if stack.num_layers > 1 or lengths is not None or type(x) is not Tensor or transformed():
         return None
-    key = (id(stack), x.shape, batch_first)
+    x, strides = lying(x)
+    key = (id(stack), x.shape, strides, batch_first)
     kind = _kinds.get(key)
     if kind is not None and kind.stack is not stack:
         kind = None
@@ -89,7 +90,7 @@ def again(
         return None
     rows = x.shape[0 if batch_first else 1]
     with workers(kind.cost, rows * stack.hidden_size, kind.trial) as (pool, count):
-        whole = (stack, x.dtype, x.shape, reset is None, batch_first, lower, count, most_groups())
+        whole = (stack, x.dtype, x.shape, strides, reset is None, batch_first, lower, count, most_groups())
         course = take(whole) or _course(kind, x, parameters, batch_first, count, reset is not None)
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)

@@ -16,7 +16,18 @@ from torch import Tensor
 
 from ..stack import Call, Stack
 from . import refuses, single
-from .alike import Result, bound, guards, known, plain, plain_lengths, plain_reset, states_of, transformed
+from .alike import (
+    Result,
+    bound,
+    guards,
+    known,
+    lying,
+    plain,
+    plain_lengths,
+    plain_reset,
+    states_of,
+    transformed,
+)
 from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
@@ -63,8 +74,9 @@ def again(
     """
     if type(x) is not Tensor or transformed():
         return None
+    x, strides = lying(x)
     # Not the stack itself, whose hash takes as long as all else here.
-    key = (id(stack), x.shape, reset is None, lengths is None, batch_first, lower)
+    key = (id(stack), x.shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None or kind.stack is not stack:
         _remember(key, stack, x, parameters, batch_first)

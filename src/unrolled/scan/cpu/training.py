@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout
 
 from .. import reference, transforms
-from ..stack import Call, Stack
+from ..stack import Call
 from .course import Course, Step
 from .gradients import Backward
 from .inference import give, low, take
@@ -25,30 +23,9 @@ from .trial import trial_of
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """As the inference, differentiable; a second time through the reference."""
-    stack, x, finals = call.stack, call.input, []
-    if stack.num_layers == 1:
-        x, *last = layer(call)
-        return x, tuple(last)
-    directions = stack.directions
-    each = len(call.parameters) // stack.num_layers
-    for index in range(stack.num_layers):
-        own = slice(index * directions, (index + 1) * directions)
-        state = tuple([s[own] for s in call.state])
-        parameters = call.parameters[index * each : (index + 1) * each]
-        lower = call.lower if index + 1 == stack.num_layers else None
-        made = Call(_single(stack, index), x, parameters, state, call.lengths, call.reset, lower=lower)
-        x, *last = layer(made)
-        finals.append(last)
-        if stack.dropout and call.training and index + 1 < stack.num_layers:
-            x = dropout(x, stack.dropout)
-    return x, tuple(torch.cat(states) for states in zip(*finals, strict=True))
-
-
-@cache
-def _single(stack: Stack, index: int) -> Stack:
-    """One layer of a stack, as a stack of its own."""
-    return replace(stack, num_layers=1, input_size=stack.layer_input_size(index), dropout=0.0)
+    """One layer as the inference, differentiable; a second time through the reference."""
+    output, *states = layer(call)
+    return output, tuple(states)
 
 
 class Scan:
