@@ -159,8 +159,20 @@ class Scanned(Scriptable):
                 f"pass the padded tensor with lengths= and reset= instead"
             )
         data, sizes, order, back = input
+        state = self._reorder(hx, order)
+        if not (self.training and self.stack.drops):
+            done = engines.again(self.stack, data, self._flat(), state, None, None, True, sizes)
+            if done is not None:
+                output, states = done
+                last = self._reorder(states[0] if len(states) == 1 else states, back)
+                return PackedSequence(output, sizes, order, back), last
+        if not torch.compiler.is_compiling() and int(sizes.sum()) != data.shape[0]:
+            raise Error(
+                f"{self.stack}: the PackedSequence has {data.shape[0]} rows, and its batch_sizes "
+                f"say {int(sizes.sum())}"
+            )
         padded, counts = pad_packed_sequence(PackedSequence(data, sizes), batch_first=True)
-        output, last = self._scan(padded, self._reorder(hx, order), counts)
+        output, last = self._scan(padded, state, counts)
         packed = pack_padded_sequence(output, counts, batch_first=True)
         return PackedSequence(packed.data, sizes, order, back), self._reorder(last, back)
 

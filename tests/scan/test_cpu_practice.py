@@ -239,9 +239,15 @@ def test_what_must_be_checked_still_is(runs, guards):
     assert len(watched) == 1
     torch.func.vmap(module, in_dims=1)(x[:, :, None])
     torch.func.grad(lambda t: module(t)[0].sum())(x)
-    module(x, lengths=[6, 2, 1])
     module(x, reset=torch.zeros(3, 6, dtype=torch.bool).t())
     assert len(runs) == count
+    for lengths, error in (
+        ([7, 2, 1], "from 1 to 7"),
+        ([6, 2], "one for each row"),
+        ([6.0, 2, 1], "wanted whole"),
+    ):
+        with pytest.raises((ur.Error, TypeError), match=error):
+            module(x, lengths=lengths)
     for reset, error in ((torch.zeros(3, 6, dtype=torch.bool), "reset"), (torch.zeros(6, 3), "reset")):
         with pytest.raises((ur.Error, TypeError), match=error):
             module(x, reset=reset)

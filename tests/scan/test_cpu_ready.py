@@ -9,7 +9,7 @@ from cpu_cases import LIES, flat, given, layer, states
 
 import unrolled as ur
 from unrolled.scan import watch
-from unrolled.scan.cpu import alike, ready
+from unrolled.scan.cpu import alike, prepared, ready
 
 SHAPES = [
     ("rnn_tanh", {}, 1, 1),
@@ -26,13 +26,13 @@ SHAPES = [
 @pytest.fixture
 def runs(monkeypatch):
     """How many calls took the short way."""
-    done, run = [], ready._Ready.run
+    done, run = [], prepared.Prepared.run
 
     def counted(self, *arguments):
         done.append(self.count)
         return run(self, *arguments)
 
-    monkeypatch.setattr(ready._Ready, "run", counted)
+    monkeypatch.setattr(prepared.Prepared, "run", counted)
     return done
 
 

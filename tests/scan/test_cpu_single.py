@@ -5,7 +5,7 @@ import torch
 from cpu_cases import EVERY, flat, given, layer, states
 
 import unrolled as ur
-from unrolled.scan.cpu import ready, single
+from unrolled.scan.cpu import prepared, single
 
 HAVE_ONE = [name for name, cell in EVERY.items() if not cell.vectors and cell.recurrent != "diagonal"]
 SIZES = [(1, 1), (5, 3), (15, 17), (16, 16), (33, 32), (40, 49), (7, 131)]
@@ -14,13 +14,13 @@ SIZES = [(1, 1), (5, 3), (15, 17), (16, 16), (33, 32), (40, 49), (7, 131)]
 @pytest.fixture
 def kernels(monkeypatch):
     """The cells whose kernel for a single step was taken."""
-    taken, made = [], ready.single_kernel
+    taken, made = [], prepared.single_kernel
 
     def noted(cell, *arguments):
         taken.append(cell.name)
         return made(cell, *arguments)
 
-    monkeypatch.setattr(ready, "single_kernel", noted)
+    monkeypatch.setattr(prepared, "single_kernel", noted)
     return taken
 
 
@@ -88,7 +88,8 @@ def test_a_read_or_write_beyond_a_tensor_would_crash(name, fenced):
 
 def test_what_has_no_such_kernel():
     def fits(name, projected=False):
-        return single.fits(ready.forward_kernel(EVERY[name], True, projected, False, ready.machine()).shape)
+        kernel = prepared.forward_kernel(EVERY[name], True, projected, False, prepared.machine())
+        return single.fits(kernel.shape)
 
     assert [name for name in EVERY if fits(name)] == HAVE_ONE
     assert not fits("lstm", projected=True)

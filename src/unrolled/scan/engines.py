@@ -96,9 +96,12 @@ def again(
     lengths: object,
     reset: object,
     batch_first: bool,
+    sizes: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """What `scan` returns for a call whose like has come before, without checking it anew; None
-    where it must be checked, or another engine was asked for, or somebody watches."""
+    where it must be checked, or another engine was asked for, or somebody watches.
+
+    sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then."""
     if torch.compiler.is_compiling() or watching.watched():
         return None
     if (_forced.get() or _program()) not in (None, "cpu"):
@@ -109,7 +112,7 @@ def again(
         if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
             input, state = _in_autocast(input, state, parameters[0].dtype)
     known = _practice() if torch.is_grad_enabled() else _ready()
-    return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower)
+    return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower, sizes)
 
 
 def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:

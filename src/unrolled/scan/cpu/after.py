@@ -6,7 +6,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
 from .products import Tiles, for_tiles, for_widths, outer, tiles
-from .shape import copies, features, products, put
+from .shape import begin, copies, features, products, put
 from .sync import share
 
 NAMES = ("weights", "inputs", "symbols", "features")
@@ -152,7 +152,7 @@ def _input_rows(module: Module, cut: Tiles) -> None:
             with f.loop(0, height) as i:
                 step = (n + i) // b["rows"]
                 actual = f.load(I64, f.at(b["rowmap"], (n + i - step * b["rows"]) * 8), 8)
-                target = f.at(b["result"], step * b["result_step"] + actual * b["result_row"])
+                target = f.at(b["result"], begin(f, b, "result", step) + actual * b["result_row"])
                 with f.loop(0, width) as j:
                     value = f.load(f.vector, f.at(scratch, (j * height + i) * f.bytes), f.bytes)
                     lanes = b["result_size"] - (p + j) * f.width

@@ -17,20 +17,20 @@ MOST = 256
 Result = tuple[Tensor, tuple[Tensor, ...]]
 
 
-def plain(x: Any) -> bool:
+def plain(x: Any, packed: bool = False) -> bool:
     """Whether it is an input as kernels read it, of a batch."""
+    axes = 2 if packed else 3
     return (
         type(x) is Tensor
-        and ((x.dtype is torch.float32 and x.dim() == 3) or (x.dtype is torch.int64 and x.dim() == 2))
+        and (x.dtype is torch.float32 if x.dim() == axes else x.dtype is torch.int64 and x.dim() == 2)
         and x.is_cpu
         and not x.is_neg()
     )
 
 
 def lying(x: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
-    """An input whose features lie side by side, as kernels read them; its strides, or None: it is dense."""
-    if x.is_contiguous():
-        return x, None
+    """Of an input that is not dense one whose features lie side by side, as kernels read them, and its
+    strides; None: it is dense now."""
     if x.dim() == 3 and x.shape[2] > 1 and x.stride(2) != 1:
         return x.contiguous(), None
     return x, x.stride()

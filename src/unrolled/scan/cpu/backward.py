@@ -8,7 +8,7 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import for_tiles, for_widths
-from .shape import BARRIER, STEP, Shape, copies, copies_low, get, get_gradient, products, put
+from .shape import BARRIER, STEP, Shape, begin, copies, copies_low, get, get_gradient, products, put
 from .slope import dstate, point
 from .sync import barrier, share
 
@@ -108,9 +108,10 @@ def _move(f: Function, b: Block, shape: Shape, rank: Value, row: Value) -> None:
 def _collect(f: Function, b: Block, rank: Value, step: Value, count: Value) -> None:
     """dp = dout + dh of a projected output, and dh = 0, since all of it goes through the projection."""
     q0, q1 = share(f, b, rank, "out_panels")
+    start = begin(f, b, "dout", step)
     with f.loop(q0, q1) as q, f.loop(0, count) as row:
         actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
-        given = get_gradient(f, b, actual, step, q)
+        given = get_gradient(f, b, actual, start, q)
         source = dstate(f, b, 0, q, row)
         carried = f.load(f.vector, source, f.bytes)
         total = f.op(f.vector, f"fadd {f.vector} {given.name}, {carried.name}")

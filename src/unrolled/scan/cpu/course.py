@@ -19,12 +19,13 @@ from .layer import Group, Layer, cost
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
-from .room import maker
+from .ragged import Ragged
+from .room import empty, maker
 from .trial import trial_of
 
 
 class Step(NamedTuple):
-    """The tensors that a step reads and writes; the output as it lies in memory."""
+    """The tensors that a step reads and writes, the output as it lies in memory; packed: where rows are."""
 
     x: Tensor
     state: Sequence[Tensor]
@@ -32,34 +33,42 @@ class Step(NamedTuple):
     finals: Sequence[Tensor]
     reset: Tensor | None
     batch_first: bool
+    packed: Ragged | None = None
 
 
 class Course:
     """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
     tensors lie. One step has it at a time.
 
-    resets: whether sequences begin anew. turned: whether time comes first in the output's memory; None: as
-    in the input's.
+    resets, lengths: whether sequences begin anew, and end early. turned: whether time comes first in the
+    output's memory; None: as in the input's. packed: batch and time, if input and output are packed.
     """
 
     def __init__(
-        self, call: Call, kernel: Kernel, count: int, resets: bool, turned: bool | None = None
+        self,
+        call: Call,
+        kernel: Kernel,
+        count: int,
+        resets: bool,
+        lengths: bool,
+        turned: bool | None = None,
+        packed: tuple[int, int] | None = None,
     ) -> None:
         stack, x = call.stack, call.input
-        batch, time = x.shape[:2]
+        batch, time = packed or x.shape[:2]
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
         self.stack, self.kernel = stack, kernel
         self.turned = x.stride(0) < x.stride(1) if turned is None else turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
-        self.rows = batch
+        self.rows, self._packed = batch, packed is not None
         slots = [(stack.directions, batch, stack.state_size(k)) for k in range(stack.cell.states)]
         self._shapes = [shape, *slots]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
-        self.trial = trial_of("backward", stack, x.shape)
+        self.trial = trial_of("backward", stack, batch, time)
         """Of its backward passes."""
-        self.layer = Layer(geometry, count, True, call.indexed, call.lengths is not None)
+        self.layer = Layer(geometry, count, True, call.indexed, lengths, self._packed)
         self.work = Work(self.layer.phases(kernel.address, count))
         self.backward: dict[tuple[bool, bool, int], Backward] = {}
         self.floats = 0
@@ -86,8 +95,11 @@ class Course:
             # The state before the second step is the output of the first.
             self._places.append((group, "outputs", first + rows * geometry.width))
 
-    def results(self, dtype: torch.dtype) -> list[Tensor]:
+    def results(self, dtype: torch.dtype, x: Tensor) -> list[Tensor]:
         """What a step's output and last states are written to, as they lie in memory."""
+        if self._packed:  # every step has another number of rows
+            (*_, size), *slots = self._shapes
+            return [empty(shape, dtype) for shape in ((x.shape[0], size), *slots)]
         makers = self._makers.get(dtype)
         if makers is None:
             makers = self._makers[dtype] = [maker(shape, dtype) for shape in self._shapes]
@@ -110,7 +122,7 @@ class Course:
 
     def fill(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> None:
         """Tells the kernel where the tensors of this step lie."""
-        x, state, out, finals, reset, _ = tensors
+        x, state, out, finals, reset, _, packed = tensors
         bases = [x.data_ptr(), out.data_ptr(), history.data_ptr()]
         bases.append(0 if reset is None else reset.data_ptr())
         for given in (state, finals):
@@ -118,6 +130,8 @@ class Course:
                 bases.append(t.data_ptr())
         for p in own:
             bases.append(p.address)
+        if packed is not None:
+            bases.append(packed.starts.ctypes.data)
         if self._fills is None:
             self._fills = self._laid_out(tensors, bases, own)
         self._fills.write(bases)
@@ -128,7 +142,7 @@ class Course:
         return sorted(self._fills.words) if self._fills else []
 
     def _laid_out(self, tensors: Step, bases: list[int], own: Sequence[Packed]) -> Fills:
-        x, state, out, finals, reset, batch_first = tensors
+        x, state, out, finals, reset, batch_first, packed = tensors
         x = x if batch_first else x.transpose(0, 1)
         out = out.transpose(0, 1) if self.turned else out
         fills, count = Fills(len(bases)), len(state)
@@ -141,7 +155,7 @@ class Course:
         size = self.stack.output_size
         for direction, groups in enumerate(self.layer.directions):
             reverse = direction == 1
-            part = out[:, :, direction * size : (direction + 1) * size]
+            part = out[..., direction * size : (direction + 1) * size]
             slots = [tuple([t[direction] for t in given]) for given in (state, finals)]
             names, values = fields_of((x, part, *slots, reset), reverse)
             for group in groups:
@@ -151,6 +165,8 @@ class Course:
                     fills.add(group.block, word, base, int(group.block[word]) - bases[base])
                 for name, offset in own[direction].offsets.items():
                     fills.add(group.block, FIELDS[name], 4 + 2 * count + direction, offset)
+                if packed is not None:
+                    fills.add(group.block, FIELDS["starts"], len(bases) - 1, 8 * direction * packed.time)
         for group, name, start in self._places:
             fills.add(group.block, FIELDS[name], 2, 4 * start)
         return fills

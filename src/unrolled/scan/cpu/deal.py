@@ -12,6 +12,7 @@ from .cache import Library, library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
 from .pool import Jobs
+from .ragged import Ragged
 
 _HEAD, _GROUP = 6, 4
 
@@ -33,9 +34,9 @@ class Deal:
         """The address of the lengths, int64, is the first; a call writes it."""
         self._kept = arrays, counts
 
-    def give(self, lengths: Tensor) -> None:
+    def give(self, lengths: Tensor | Ragged) -> None:
         """Notes where the lengths are."""
-        self.words[0] = lengths.data_ptr()
+        self.words[0] = lengths.data_ptr() if isinstance(lengths, Tensor) else lengths.address
 
     def work(self, workers: int) -> tuple[int, Jobs]:
         """What one of so many workers does: the kernel, and everyone's (block, rank)."""

@@ -12,8 +12,9 @@ _POINTERS = (
     *("x", "xa", "indices", "xp", "feed"),
     # weights: input, recurrent, projection; initial sums; vectors of one weight a unit
     *("w_x", "w_r", "w_p", "bias_x", "bias_r", "zeros", "vectors"),
-    # rows: which row of the tensors each is, active rows of each step, last step of each row
-    *("rowmap", "active", "ends", "tiles_x", "tiles_r", "tiles_p"),
+    # rows: which row of the tensors each is, active rows of each step, last step of each row; in packed
+    # tensors the rows before each step, else zeros
+    *("rowmap", "active", "ends", "starts", "tiles_x", "tiles_r", "tiles_p"),
     *("out", "low", "saved", "raw", "outputs", "reset", "barrier"),
     # backward
     *("dout", "dg", "dh", "dp", "dvectors", "tiles_h", "tiles_q", "w_h", "w_q"),
@@ -26,7 +27,7 @@ _NUMBERS = (
     *("x_panels", "xp_row", "xp_panel", "xp_gate", "xp_step"),
     *("x_row", "x_step", "i_row", "i_step", "in_size", "out_row", "out_step"),
     *("low_row", "low_step", "dout_low", "final_low"),
-    *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "dout_row", "dout_step"),
+    *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "padded", "dout_row", "dout_step"),
     *("g_lines", "o_lines", "a_panels", "o_panels", "result_row", "result_step", "result_size"),
     *("segments", "segment", "together", "groups", "fresh", "across"),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import Tiles, for_tiles
-from .shape import BARRIER, Shape, copies, copies_low, get, products, put_final, put_output, slot
+from .shape import BARRIER, Shape, copies, copies_low, get, outputs, products, put_final, put_output, slot
 from .step import point, projected_rows, step_rows
 from .sync import barrier, share
 
@@ -156,9 +156,9 @@ def _finish(f: Function, b: Block, shape: Shape, rank: Value, rows: Value) -> No
                 value = f.load(f.vector, chosen, f.bytes)
                 put_final(f, b, value, target, p, size)
     q0, q1 = share(f, b, rank, "out_panels")
-    with f.when(f.compare("eq", b["full"], 0)), f.loop(0, b["steps"]) as s:
-        count = f.load(I64, f.at(b["active"], s * 8), 8)
+    with f.when(f.compare("ne", b["padded"], 0)), f.loop(0, b["steps"]) as s:
+        count, begins = f.load(I64, f.at(b["active"], s * 8), 8), outputs(f, b, s)
         with f.loop(count, rows) as row:
             actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
             with f.loop(q0, q1) as q:
-                put_output(f, b, f.constant(0.0), actual, s, q)
+                put_output(f, b, f.constant(0.0), actual, begins, q)

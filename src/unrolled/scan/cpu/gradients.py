@@ -44,7 +44,7 @@ class Backward:
     ) -> None:
         self._stack, self._memory, self._dinitial = stack, Memory(), dinitial
         self._dx = dx and not indexed and layer.geometry.shape.reads_input
-        self._short = layer.lengths
+        self._short, self._packed = layer.lengths, layer.packed
         groups = sum(len(own) for own in layer.directions)
         parts = _small(layer)
         apart = parts and groups >= count
@@ -129,6 +129,8 @@ class Backward:
         return self._nothing[k]
 
     def _like(self, x: Tensor) -> Tensor:
+        if self._packed:
+            return room.like(x)
         # A row that ends early gets no gradient past its end.
         if x.is_contiguous():
             # All inputs have one shape.

@@ -113,7 +113,7 @@ def tensors_of(
 ) -> tuple[Any, ...]:
     """The tensors that one direction of a layer reads and writes."""
     size, slot = call.stack.output_size, index * call.stack.directions + direction
-    part = out[:, :, direction * size : (direction + 1) * size] if call.stack.bidirectional else out
+    part = out[..., direction * size : (direction + 1) * size] if call.stack.bidirectional else out
     initial, final = (tuple([s[slot] for s in given]) for given in (call.state, finals))
     return x, part, initial, final, call.reset
 

@@ -40,7 +40,9 @@ class Rows(NamedTuple):
 class Group:
     """One group's fields and memory: everything but the tensors of a particular call."""
 
-    def __init__(self, geometry: Geometry, rows: Rows, workers: int, training: bool, indexed: bool) -> None:
+    def __init__(
+        self, geometry: Geometry, rows: Rows, workers: int, training: bool, indexed: bool, packed: bool
+    ) -> None:
         self.rows, self.geometry = rows, geometry
         self.block = np.zeros(len(FIELDS), dtype=np.int64)
         self.address = self.block.ctypes.data
@@ -88,10 +90,12 @@ class Group:
         )
         self.set(
             full=rows.full,
+            padded=not rows.full and not packed,
             rowmap=rows.rowmap.ctypes.data,
             active=rows.active.ctypes.data,
             ends=rows.ends.ctypes.data,
         )
+        self.keep("starts", np.zeros(time, dtype=np.int64))
         columns = geometry.x_columns
         for name, own in (("tiles_x", columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
             self.keep(name, shape.cut(own).table())
@@ -149,9 +153,15 @@ class Layer:
     """A layer's groups in both directions, for one split over workers; calls fill in their tensors."""
 
     def __init__(
-        self, geometry: Geometry, workers: int, training: bool, indexed: bool, lengths: bool
+        self,
+        geometry: Geometry,
+        workers: int,
+        training: bool,
+        indexed: bool,
+        lengths: bool,
+        packed: bool = False,
     ) -> None:
-        self.geometry, self.lengths = geometry, lengths
+        self.geometry, self.lengths, self.packed = geometry, lengths, packed
         directions = geometry.stack.directions
         apart, together = _division(geometry, workers, training)
         self.directions: list[list[Group]] = []
@@ -159,7 +169,7 @@ class Layer:
             # The larger ones first, as `deal` deals.
             parts = np.array_split(np.arange(geometry.batch, dtype=np.int64), apart)
             rows = [Rows.of(part, geometry.time, not lengths) for part in parts]
-            self.directions.append([Group(geometry, r, together, training, indexed) for r in rows])
+            self.directions.append([Group(geometry, r, together, training, indexed, packed) for r in rows])
         self.groups = [g for own in self.directions for g in own]
         self.jobs = assign([g.address for g in self.groups], together, workers)
         arrays = [[g.rows[:3] for g in own] for own in self.directions]
@@ -227,7 +237,10 @@ def most_groups() -> int:
 
 
 def place(tensor: Tensor, reverse: bool, offset: int = 0, batch_first: bool = True) -> tuple[int, int, int]:
-    """Address of the first step's first row, and the bytes between rows and steps."""
+    """Address of the first step's first row, and the bytes between rows and steps; of a packed one (rows,
+    feature), whose steps lie where `starts` says, 0."""
+    if tensor.dim() == 2 and tensor.is_floating_point():
+        return tensor.data_ptr(), tensor.element_size() * tensor.stride(0), 0
     row, step = tensor.stride()[:2] if batch_first else tensor.stride()[1::-1]
     size, address = tensor.element_size(), tensor.data_ptr()
     if not reverse:

@@ -1,4 +1,4 @@
-"""Training calls of one layer whose like has come before: nothing is checked or laid out twice.
+"""Training calls whose like has come before: nothing is checked or laid out twice.
 
 As `ready` does for inference, and for the same reason.
 """
@@ -15,13 +15,27 @@ from torch.nn import Parameter
 
 from ..stack import Call, Stack
 from . import refuses
-from .alike import Result, bound, guards, known, lying, plain, plain_reset, states_of, transformed
+from .alike import (
+    Result,
+    bound,
+    guards,
+    known,
+    lying,
+    plain,
+    plain_lengths,
+    plain_reset,
+    states_of,
+    transformed,
+)
 from .course import Course
 from .inference import take
 from .layer import cost, most_groups
 from .machine import machine
 from .pool import workers
+from .prepared import Asked
 from .program import Kernel, forward_kernel
+from .ragged import Ragged, ragged
+from .stacked import joined, layers
 from .training import Scan, apply
 from .trial import Trial
 
@@ -35,6 +49,8 @@ class _Kind(NamedTuple):
     zeros: tuple[Tensor, ...]
     shapes: list[torch.Size]
     cost: float
+    most: int
+    """Workers that it may have."""
     trial: Trial
     guards: Callable[..., bool]
     """Whether input and parameters are as ever, and one of them wants a gradient; no is not sure."""
@@ -62,76 +78,114 @@ def again(
     reset: Any,
     batch_first: bool,
     lower: torch.dtype | None = None,
+    sizes: Tensor | None = None,
 ) -> Result | None:
-    """Output and last states, differentiable, as `scan` returns them, of a call without lengths; None: it
-    must go the long way, or nothing but kernels will do for it.
+    """Output and last states, differentiable, as `scan` returns them; None: it must go the long way, or
+    nothing but kernels will do for it.
 
-    lower: the dtype that they are rounded to, if not the kernels' own.
+    lower: the dtype that they are rounded to, if not the kernels' own. sizes: of a packed input (rows,
+    feature), how many rows each step has; the output is packed then.
     """
-    if stack.num_layers > 1 or lengths is not None or type(x) is not Tensor or transformed():
+    if type(x) is not Tensor or transformed():
         return None
-    x, strides = lying(x)
-    key = (id(stack), x.shape, strides, batch_first)
+    if sizes is None:
+        shape, strides = x.shape, None
+        if not x.is_contiguous():
+            x, strides = lying(x)
+    else:
+        lengths = ragged(x, sizes)
+        if lengths is None or not x.is_contiguous():
+            return None
+        strides, shape = "packed", (lengths.batch, lengths.time)
+    given = x, lengths, reset, batch_first, lower
+    if stack.num_layers > 1:
+        return _layers(stack, Asked(*given), parameters, state, sizes)
+    key = (id(stack), shape, strides, batch_first)
     kind = _kinds.get(key)
     if kind is not None and kind.stack is not stack:
         kind = None
     as_ever = kind is not None and kind.guards(x, *parameters)
     if not as_ever:
-        if not plain(x):
+        if not plain(x, sizes is not None):
             return None
         if kind is None or not kind.holds(parameters):
-            kind = _remember(key, stack, x, parameters, batch_first)
+            kind = _remember(key, stack, Asked(*given), parameters)
     if kind is None or not (reset is None or plain_reset(reset, x)):
+        return None
+    if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
         return None
     states = kind.zeros if state is None else states_of(state, kind.shapes)
     if states is None or not known(x, stack):
         return None
     if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
-    rows = x.shape[0 if batch_first else 1]
-    with workers(kind.cost, rows * stack.hidden_size, kind.trial) as (pool, count):
-        whole = (stack, x.dtype, x.shape, strides, reset is None, batch_first, lower, count, most_groups())
-        course = take(whole) or _course(kind, x, parameters, batch_first, count, reset is not None)
+    with workers(kind.cost, kind.most, kind.trial) as (pool, count):
+        whole = (stack, x.dtype, shape, strides, reset is None, lengths is None, batch_first, lower)
+        whole += count, most_groups()
+        course = take(whole) or _course(kind, Asked(*given), parameters, count)
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)
-        scan = Scan(whole, course, batch_first, None, reset, lower)
+        scan = Scan(whole, course, batch_first, lengths, reset, lower)
         output, *last = apply(scan, pool, count, x, *states, *parameters)
     if lower is None or output.dtype is lower:
         return output, tuple(last)
     return output.to(lower), tuple([s.to(lower) for s in last])
 
 
-def _course(
-    kind: _Kind, x: Tensor, parameters: Sequence[Tensor], batch_first: bool, count: int, resets: bool
-) -> Course:
-    call = _call(kind.stack, x, parameters, kind.zeros, batch_first)
-    return Course(call, kind.kernel, count, resets, turned=not batch_first)
+def _layers(
+    stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: Any, sizes: Tensor | None
+) -> Result | None:
+    """As `again`, of a stack without dropout."""
+    if not plain(asked.x, sizes is not None):
+        return None
+    x, finals, (batch, _) = asked.x, [], asked.extent
+    slots = stack.num_layers * stack.directions
+    shapes = [torch.Size((slots, batch, stack.state_size(k))) for k in range(stack.cell.states)]
+    states = () if state is None else states_of(state, shapes)
+    if states is None:
+        return None
+    rest = None if sizes is not None else asked.lengths, asked.reset, asked.batch_first
+    for one, own, begin, last in layers(stack, parameters, states):
+        given = None if state is None else begin if isinstance(state, (tuple, list)) else begin[0]
+        done = again(one, x, own, given, *rest, asked.lower if last else None, sizes)
+        if done is None:
+            return None
+        x, found = done
+        finals.append(found)
+    whole = joined(finals)
+    return x, whole if asked.lower is None else tuple([s.to(asked.lower) for s in whole])
 
 
-def _call(
-    stack: Stack, x: Tensor, parameters: Sequence[Tensor], state: tuple[Tensor, ...], batch_first: bool
-) -> Call:
-    return Call(stack, x if batch_first else x.transpose(0, 1), tuple(parameters), state)
+def _course(kind: _Kind, asked: Asked, parameters: Sequence[Tensor], count: int) -> Course:
+    call = _call(kind.stack, asked, parameters, kind.zeros)
+    packed = asked.extent if isinstance(asked.lengths, Ragged) else None
+    turned = packed is None and not asked.batch_first
+    lengths, resets = asked.lengths is not None, asked.reset is not None
+    return Course(call, kind.kernel, count, resets, lengths, turned, packed)
 
 
-def _remember(
-    key: Any, stack: Stack, x: Tensor, parameters: Sequence[Tensor], batch_first: bool
-) -> _Kind | None:
+def _call(stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: tuple[Tensor, ...]) -> Call:
+    turned = not asked.batch_first and not isinstance(asked.lengths, Ragged)
+    return Call(stack, asked.x.transpose(0, 1) if turned else asked.x, tuple(parameters), state)
+
+
+def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
     """What these calls have in common, if the engine takes them and nothing is wrong with them."""
-    features = x.shape[2:]
-    if not x.numel() or not stack.input_size or (features and features[0] != stack.input_size):
+    x, (batch, time) = asked.x, asked.extent
+    if not x.numel() or not stack.input_size:
+        return None
+    if x.is_floating_point() and x.shape[-1] != stack.input_size:
         return None
     # Others may be new ones in every call.
     if not all([type(p) is Parameter for p in parameters]):
         return None
     if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
         return None
-    batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
     sizes = [stack.state_size(k) for k in range(stack.cell.states)]
     with torch.inference_mode(False):
         zeros = tuple([torch.zeros(stack.directions, batch, size, dtype=torch.float32) for size in sizes])
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
-        if refuses(_call(stack, x, parameters, zeros, batch_first)) is not None:
+        if refuses(_call(stack, asked, parameters, zeros)) is not None:
             return None
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
@@ -146,6 +200,7 @@ def _remember(
         zeros=zeros,
         shapes=[z.shape for z in zeros],
         cost=about,
+        most=batch * stack.hidden_size,
         trial=Trial(),
         guards=guards([x, *parameters]) if graded else lambda *_: False,
         end=end,

@@ -106,7 +106,7 @@ def copies(module: Module) -> None:
 
 def copies_low(module: Module, machine: Machine) -> None:
     """get_low and put_low: as `get` and `put`, from and to bfloat16, rounded to the nearest even."""
-    f = module.function("get_low", [(PTR, "address"), (I64, "lanes")], module.vector)
+    f = module.function("get_low", [(PTR, "address"), (I64, "lanes")], module.vector, inline=True)
     address, lanes = f.arguments
     halves, words = f"<{f.width} x i16>", f"<{f.width} x i32>"
     bits = f.variable(f.integers(0))
@@ -118,7 +118,9 @@ def copies_low(module: Module, machine: Machine) -> None:
     high = f.op(words, f"shl {words} {f.get(words, bits).name}, {f.integers(16).name}")
     value = f.op(f.vector, f"bitcast {words} {high.name} to {f.vector}")
     f.do(f"ret {f.vector} {value.name}")
-    f = module.function("put_low", [(module.vector, "value"), (PTR, "address"), (I64, "lanes")])
+    f = module.function(
+        "put_low", [(module.vector, "value"), (PTR, "address"), (I64, "lanes")], inline=True
+    )
     value, address, lanes = f.arguments
     rounded = (_converted if machine.bfloat16 else _rounded)(f, value)
     with f.when(f.compare("sge", lanes, f.width)):
@@ -154,6 +156,17 @@ def get(f: Function, address: Value, lanes: Value) -> Value:
     return f.call(f.vector, "get", [address, lanes])
 
 
+def begin(f: Function, b: Block, name: str, step: Value) -> Value:
+    """The bytes before a step's first row in a tensor of the caller's, padded or packed."""
+    before = f.load_constant(I64, f.at(b["starts"], step * 8), 8)
+    return before * b[f"{name}_row"] + step * b[f"{name}_step"]
+
+
+def outputs(f: Function, b: Block, step: Value) -> dict[str, Value]:
+    """Where a step begins in the tensors that `put_output` writes; to be asked before the loops."""
+    return {name: begin(f, b, name, step) for name in ("out", "low")}
+
+
 def features(
     f: Function, b: Block, steps: tuple[Value, Value], origin: Value, panels: Value, lines: Value
 ) -> None:
@@ -162,7 +175,7 @@ def features(
     rows = b["rows"]
     with f.loop(*steps) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
         actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
-        source = f.at(b["x"], actual * b["x_row"] + s * b["x_step"])
+        source = f.at(b["x"], begin(f, b, "x", s) + actual * b["x_row"])
         line = (s - origin) * rows + row
         with f.loop(0, b["in_panels"]) as k:
             value = get(f, f.at(source, k * f.bytes), b["in_size"] - k * f.width)
@@ -174,12 +187,14 @@ def put(f: Function, value: Value, address: Value, lanes: Value) -> None:
     f.call("void", "put", [value, address, lanes])
 
 
-def put_output(f: Function, b: Block, value: Value, row: Value, step: Value, panel: Value) -> None:
+def put_output(
+    f: Function, b: Block, value: Value, row: Value, begins: dict[str, Value], panel: Value
+) -> None:
     """Writes a panel of the output into the tensors that are there: `out`, and `low` in bfloat16."""
     lanes = b["out_size"] - panel * f.width
     for name, function, each in (("out", "put", f.bytes), ("low", "put_low", f.bytes // 2)):
         with f.when(f.compare("ne", b[name], f.null())):
-            at = step * b[f"{name}_step"] + row * b[f"{name}_row"] + panel * each
+            at = begins[name] + row * b[f"{name}_row"] + panel * each
             f.call("void", function, [value, f.at(b[name], at), lanes])
 
 
@@ -192,10 +207,10 @@ def put_final(f: Function, b: Block, value: Value, row: Value, panel: Value, siz
         put(f, value, f.at(row, panel * f.bytes), lanes)
 
 
-def get_gradient(f: Function, b: Block, row: Value, step: Value, panel: Value) -> Value:
-    """A panel of the output's gradient, in float32 or bfloat16 (dout_low)."""
+def get_gradient(f: Function, b: Block, row: Value, start: Value, panel: Value) -> Value:
+    """A panel of the output's gradient in the step that begins there, in float32 or bfloat16 (dout_low)."""
     lanes = b["out_size"] - panel * f.width
-    at = f.at(b["dout"], step * b["dout_step"] + row * b["dout_row"])
+    at = f.at(b["dout"], start + row * b["dout_row"])
     found = f.variable(f.constant(0.0))
     low = f.compare("ne", b["dout_low"], 0)
     with f.when(low):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
-from .shape import Shape, by_two, get_gradient, kept_output, slot
+from .shape import Shape, begin, by_two, get_gradient, kept_output, slot
 from .sync import share
 from .trace import Node
 
@@ -35,17 +35,24 @@ def point(module: Module, shape: Shape) -> None:
     """point(block, rank, step, count): the gradients of a step's gates and of the states before it."""
     arguments = [(PTR, "block"), (I64, "rank"), (I64, "step"), (I64, "count")]
     f = module.function("point", arguments)
-    block, rank, _, count = f.arguments
+    block, rank, step, count = f.arguments
     b = Block(f, block)
     p0, p1 = share(f, b, rank, "panels")
-    by_two(f, p1 - p0, count, lambda places: _equations(f, b, shape, [(p0 + j, i) for j, i in places]))
+    start = begin(f, b, "dout", step)
+
+    def some(places: list[tuple[Value, Value]]) -> None:
+        _equations(f, b, shape, start, [(p0 + j, i) for j, i in places])
+
+    by_two(f, p1 - p0, count, some)
     f.finish()
 
 
-def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value, Value]]) -> None:
+def _equations(
+    f: Function, b: Block, shape: Shape, start: Value, places: Sequence[tuple[Value, Value]]
+) -> None:
     """What `point` does at some places, (panel, row)."""
     graph, saved = shape.graph, shape.plan.saved if shape.plan else ()
-    vectors = [_Vector(f, b, shape, *place) for place in places]
+    vectors = [_Vector(f, b, shape, start, *place) for place in places]
     value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
     for position, node in enumerate(saved):
         value.put(node, f.joined(vectors, lambda v, at=position: v.saved(at, len(saved))))
@@ -65,9 +72,9 @@ def _counts(shape: Shape) -> tuple[tuple[str, int], ...]:
 class _Vector:
     """Where one row's units of a panel lie in a step."""
 
-    def __init__(self, f: Function, b: Block, shape: Shape, panel: Value, row: Value) -> None:
+    def __init__(self, f: Function, b: Block, shape: Shape, start: Value, panel: Value, row: Value) -> None:
         self._f, self._b, self._shape, self._panel, self._row = f, b, shape, panel, row
-        self._step = f.arguments[2]
+        self._step, self._start = f.arguments[2], start
         self._actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
 
     def leaf(self, node: Node) -> Value:
@@ -84,7 +91,7 @@ class _Vector:
         found = f.load(f.vector, place, f.bytes)
         if node.op != "grad" or index or self._shape.projected:
             return found
-        given = get_gradient(f, b, self._actual, self._step, self._panel)
+        given = get_gradient(f, b, self._actual, self._start, self._panel)
         return f.op(found.type, f"fadd {found.type} {found.name}, {given.name}")
 
     def saved(self, position: int, count: int) -> Value:

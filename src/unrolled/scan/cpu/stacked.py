@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
 import torch
+from torch import Tensor
 from torch.nn.functional import dropout
 
 from ..stack import Call, Stack
@@ -15,23 +16,31 @@ from .alike import Result
 
 def run(call: Call, again: Callable[..., Result | None], layer: Callable[[Call], Result]) -> Result:
     """Output and last states; again: of one layer whose like has come before, or None, and then `layer`."""
-    stack, x, finals = call.stack, call.input, []
-    directions, each = stack.directions, len(call.parameters) // stack.num_layers
-    for index in range(stack.num_layers):
-        own = slice(index * directions, (index + 1) * directions)
-        state = tuple([s[own] for s in call.state])
-        parameters = call.parameters[index * each : (index + 1) * each]
-        last = index + 1 == stack.num_layers
-        made = Call(
-            *(_single(stack, index), x, parameters, state, call.lengths, call.reset),
-            lower=call.lower if last else None,
-        )
+    x, finals = call.input, []
+    for one, parameters, state, last in layers(call.stack, call.parameters, call.state):
+        if finals and call.training and call.stack.drops:
+            x = dropout(x, call.stack.dropout)
+        made = Call(one, x, parameters, state, call.lengths, call.reset, lower=call.lower if last else None)
         done = _again(made, again)
         x, states = layer(made) if done is None else done
         finals.append(states)
-        if stack.drops and call.training and not last:
-            x = dropout(x, stack.dropout)
-    return x, tuple([torch.cat(states) for states in zip(*finals, strict=True)])
+    return x, joined(finals)
+
+
+def layers(
+    stack: Stack, parameters: Sequence[Tensor], state: Sequence[Tensor]
+) -> Iterator[tuple[Stack, tuple[Tensor, ...], tuple[Tensor, ...], bool]]:
+    """Each layer as a stack of its own, with its parameters and states, and whether it is the last."""
+    directions, each = stack.directions, len(parameters) // stack.num_layers
+    for index in range(stack.num_layers):
+        slots = slice(index * directions, (index + 1) * directions)
+        own = tuple(parameters[index * each : (index + 1) * each])
+        yield _single(stack, index), own, tuple([s[slots] for s in state]), index + 1 == stack.num_layers
+
+
+def joined(finals: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The layers' last states as those of the stack."""
+    return tuple([torch.cat(states) for states in zip(*finals, strict=True)])
 
 
 def _again(call: Call, again: Callable[..., Result | None]) -> Result | None:

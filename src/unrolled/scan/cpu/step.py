@@ -8,7 +8,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
 from .products import for_widths
-from .shape import STEP, Shape, by_two, kept_output, put_output, slot
+from .shape import STEP, Shape, by_two, kept_output, outputs, put_output, slot
 from .trace import Node
 
 
@@ -73,11 +73,14 @@ def point(module: Module, shape: Shape) -> None:
     """point(…): the cell's equations for some panels and rows of a step; the next states stored."""
     f = module.function("point", POINT)
     b = Block(f, f.arguments[0])
-    by_two(f, f.arguments[3], f.arguments[5], lambda places: _equations(f, b, shape, places))
+    begins = outputs(f, b, f.arguments[6])
+    by_two(f, f.arguments[3], f.arguments[5], lambda places: _equations(f, b, shape, begins, places))
     f.finish()
 
 
-def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value, Value]]) -> None:
+def _equations(
+    f: Function, b: Block, shape: Shape, begins: dict[str, Value], places: Sequence[tuple[Value, Value]]
+) -> None:
     """What `point` does at some places, (panel, row) counted from its first."""
     vectors = [_Vector(f, b, shape, *place) for place in places]
     value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
@@ -88,7 +91,7 @@ def _equations(f: Function, b: Block, shape: Shape, places: Sequence[tuple[Value
         vector.store(*[[f.part(wide, index) for wide in some] for some in (states, kept)])
     # After all have been stored: at the first branch the compiler would put off what is left to compute.
     for index, vector in enumerate(vectors):
-        vector.put_out(f.part(states[0], index))
+        vector.put_out(f.part(states[0], index), begins)
 
 
 class _Vector:
@@ -131,13 +134,13 @@ class _Vector:
             for index, value in enumerate(kept):
                 f.store(value, f.at(b["saved"], place + index * f.bytes), f.bytes)
 
-    def put_out(self, value: Value) -> None:
+    def put_out(self, value: Value, begins: dict[str, Value]) -> None:
         """The output, unless it is yet to be projected."""
         if self._shape.projected:
             return
         f, b, plan = self._f, self._b, self._shape.plan
         row = f.load(I64, f.at(b["rowmap"], self._row * 8), 8)
-        put_output(f, b, value, row, self._step, self._panel)
+        put_output(f, b, value, row, begins, self._panel)
         if plan and plan.output:
             with f.when(f.compare("ne", b["reset"], f.null())):
                 place = kept_output(f, b, self._panel, self._step, self._row)
@@ -151,7 +154,7 @@ def projected_rows(module: Module, shape: Shape) -> None:
         f = module.function(f"project_{rows}", STEP)
         b = Block(f, f.arguments[0])
         _, q0, q1, row, step, _ = f.arguments
-        slots = b["s_lines"]
+        slots, begins = b["s_lines"], outputs(f, b, step)
         a = f.at(b["raw"], ((step & b["mask"]) * b["rows"] + row) * f.bytes)
         b_panel = (b["p_full"] * f.width + b["p_tail"]) * f.bytes
 
@@ -162,6 +165,7 @@ def projected_rows(module: Module, shape: Shape) -> None:
             b: Block = b,
             rest: tuple[Value, ...] = (slots, a, b_panel, row, step),
             rows: int = rows,
+            begins: dict[str, Value] = begins,
         ) -> None:
             slots, a, b_panel, row, step = rest
             state = slot(f, b, "state", 0, q, step + 1, row)
@@ -178,7 +182,8 @@ def projected_rows(module: Module, shape: Shape) -> None:
             )
             with f.loop(0, width) as j, f.loop(0, rows) as i:
                 value = f.load(f.vector, f.at(state, (j * slots + i) * f.bytes), f.bytes)
-                put_output(f, b, value, f.load(I64, f.at(b["rowmap"], (row + i) * 8), 8), step, q + j)
+                actual = f.load(I64, f.at(b["rowmap"], (row + i) * 8), 8)
+                put_output(f, b, value, actual, begins, q + j)
 
         for_widths(f, q0, q1, cut.widths[rows], tile)
         f.finish()

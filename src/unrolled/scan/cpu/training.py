@@ -18,6 +18,7 @@ from .layer import cost, most_groups
 from .machine import machine
 from .pool import Pool, workers
 from .program import forward_kernel
+from .ragged import Ragged
 from .room import borrow
 from .trial import trial_of
 
@@ -40,13 +41,15 @@ class Scan:
         key: Any,
         course: Course,
         batch_first: bool = True,
-        lengths: Tensor | None = None,
+        lengths: Tensor | Ragged | None = None,
         reset: Tensor | None = None,
         lower: torch.dtype | None = None,
     ) -> None:
         self._key, self.course, self.batch_first = key, course, batch_first
         self._lengths, self._reset, self._lower = lengths, reset, lower
-        self.noted = [t for t in (lengths, reset) if t is not None]
+        self._ragged = lengths if isinstance(lengths, Ragged) else None
+        noted = self._ragged.sizes if self._ragged else lengths
+        self.noted = [t for t in (noted, reset) if isinstance(t, Tensor)]
 
     def __del__(self) -> None:
         # Nobody else may have the course, whose blocks the backward reads, before this pass is over.
@@ -61,10 +64,10 @@ class Scan:
         self._x, self._state = x, state
         self._packed = course.packed(parameters, pool, count)
         self._history = borrow(course.floats)
-        out, *finals = course.results(low(self._lower))
+        out, *finals = course.results(low(self._lower), x)
         if course.layer.deal is not None and self._lengths is not None:
             course.layer.deal.give(self._lengths)
-        step = Step(x, state, out, finals, self._reset, self.batch_first)
+        step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
         course.fill(step, self._history.floats, self._packed)
         pool.run(course.work)
         return out, finals
@@ -78,7 +81,7 @@ class Scan:
         dinitial = any(wanted[: stack.cell.states])
         dout, *given = grads
         if dout is None:
-            dout = course.results(torch.float32)[0].zero_()
+            dout = course.results(torch.float32, self._x)[0].zero_()
         dout = dout if self.batch_first != course.turned else dout.transpose(0, 1)
         with workers(2 * course.cost, course.rows * stack.hidden_size, course.trial) as (pool, count):
             key = dx, dinitial, count
@@ -111,10 +114,14 @@ class Scan:
         # Each as a tensor of its own: one may have been made of another, or be given twice.
         x, *rest = [t.view_as(t) if t.requires_grad else t for t in (x, *state, *parameters)]
         state, parameters = rest[: len(state)], rest[len(state) :]
-        given = x if self.batch_first else x.transpose(0, 1)
-        call = Call(self.course.stack, given, tuple(parameters), tuple(state), self._lengths, self._reset)
+        given, lengths, packed = x if self.batch_first else x.transpose(0, 1), self._lengths, self._ragged
+        if isinstance(lengths, Ragged):
+            given, lengths = lengths.padded(x), torch.from_numpy(lengths.lengths)
+        call = Call(self.course.stack, given, tuple(parameters), tuple(state), lengths, self._reset)
         output, states = reference.run(call)
-        if self.course.turned:
+        if packed is not None:
+            output = packed.packed(output)
+        elif self.course.turned:
             output = output.transpose(0, 1)
         inputs = [x, *state, *parameters]
         wanted = [t for t in inputs if t.requires_grad]
@@ -142,7 +149,7 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     with workers(about, most, trial_of("forward", stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
-        course = take(key) or Course(call, kernel, count, call.reset is not None)
+        course = take(key) or Course(call, kernel, count, call.reset is not None, call.lengths is not None)
         scan = Scan(key, course, True, call.lengths, call.reset, call.lower)
         out, *last = apply(scan, pool, count, x, *call.state, *call.parameters)
     return out.transpose(0, 1) if course.turned else out, *last

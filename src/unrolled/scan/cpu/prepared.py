@@ -1,0 +1,208 @@
+"""An inference call laid out: all but where its input, output and states lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..stack import Call, Stack
+from . import single
+from .alike import Result, plain
+from .digest import Digest
+from .fields import FIELDS
+from .fills import Fills
+from .geometry import Geometry
+from .inference import fill_in, finals_of, low, output_like
+from .layer import Layer
+from .machine import machine
+from .pack import packed, unpacked
+from .pool import Pool, Work
+from .program import Kernel, forward_kernel, single_kernel
+from .ragged import Ragged
+from .room import empty, maker
+
+
+class Asked(NamedTuple):
+    """What a call gives beside parameters and states."""
+
+    x: Tensor
+    lengths: Tensor | Ragged | None
+    reset: Tensor | None
+    batch_first: bool
+    lower: torch.dtype | None
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Batch and time."""
+        if isinstance(self.lengths, Ragged):
+            return self.lengths.batch, self.lengths.time
+        batch, time = self.x.shape[:2]
+        return (batch, time) if self.batch_first else (time, batch)
+
+
+def dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:
+    """Whether the parameters are of their shapes and as the kernels read them."""
+    for p, shape in zip(parameters, stack.shapes.values(), strict=True):
+        if p.dtype is not torch.float32 or p.shape != shape or not p.is_contiguous():
+            return False
+        if not p.is_cpu or p.is_neg():
+            return False
+    return True
+
+
+class Prepared:
+    """One call laid out for `count` workers: all but where its input, output and states lie.
+
+    same: the guards of input and parameters as they came."""
+
+    def __init__(
+        self, call: Call, asked: Asked, same: Callable[..., bool], pool: Pool | None, count: int
+    ) -> None:
+        stack, self.count = call.stack, count
+        self._extent, self._lengths = asked.extent, asked.lengths is not None
+        self._packed = isinstance(asked.lengths, Ragged)
+        kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+        one = self._extent == (1, 1) and asked.lengths is None and single.fits(kernel.shape)
+        if one:
+            kernel = single_kernel(stack.cell, stack.bias, machine())
+        self._stack, self._guards = stack, same
+        # Of a single step nothing is laid out that could differ from the parameters later.
+        self._digest = None if one else Digest(call.parameters, count)
+        self._addresses = [p.data_ptr() for p in call.parameters]
+        self.zeros = call.state
+        self._zeros = [s.data_ptr() for s in call.state]
+        self.shapes = [s.shape for s in call.state]
+        self._size = stack.output_size * stack.directions
+        self._lower, self._dtype = call.lower, low(call.lower)
+        made = None if self._packed else maker((*asked.x.shape[:2], self._size), self._dtype)
+        self._make_out = made  # packed, every call has another number of rows
+        self._make_finals = [maker(shape, self._dtype) for shape in self.shapes]
+        sample = self._out(asked.x)
+        last = sample if self._packed or asked.batch_first else sample.transpose(0, 1)
+        finals = finals_of(call.state, self._dtype)
+        phases: list[Any] = []
+        self._kept: list[Any] = [kernel]
+        self._layers: list[Layer] = []
+        x = call.input
+        bases = [x.data_ptr(), last.data_ptr()]
+        bases += [t.data_ptr() for t in (*call.state, *finals)]
+        bases += self._more(asked.lengths, call.reset)
+        self._fills = Fills(len(bases))
+        for index in range(stack.num_layers):
+            out = last if index + 1 == stack.num_layers else self._between(x)
+            self._layers.append(self._layer(call, kernel, index, (x, out, finals), bases, pool))
+            phases.append([(kernel.address, self._layers[-1].jobs)])
+            self._kept += [x, out]
+            x = out
+        fill, table = self._fills.job
+        filled = [[table], *[[] for _ in range(count - 1)]]
+        # The comparison of the weights is a part of the work: afterwards is early enough to know.
+        first = [self._digest.jobs] if self._digest else []
+        first.append((fill, filled))
+        first += [layer.deal.work(count) for layer in self._layers if layer.deal]
+        self._work = Work([first, *phases])
+        # The memory of this call's own input and output is not for keeping: every call has its own.
+        self._kept = [k for k in self._kept if k is not call.input and k is not last]
+        between = {id(k): k.numel() for k in self._kept if isinstance(k, Tensor)}
+        scratch = [group.scratch.numel() for layer in self._layers for group in layer.groups]
+        self.floats = sum(scratch) + sum(between.values())
+
+    def _layer(
+        self,
+        call: Call,
+        kernel: Kernel,
+        index: int,
+        tensors: tuple[Tensor, Tensor, Sequence[Tensor]],
+        bases: Sequence[int],
+        pool: Pool | None,
+    ) -> Layer:
+        """One layer laid out, and what a call gives it noted; tensors: as `fill_in` takes them."""
+        stack, indexed = call.stack, not tensors[0].is_floating_point()
+        geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), *self._extent)
+        layer = Layer(geometry, self.count, False, indexed, self._lengths, self._packed)
+        parameters = stack.parts(call.parameters, index)
+        if self._digest is None:
+            zeros = torch.zeros(stack.cell.gates * stack.hidden_size, dtype=torch.float32)
+            self._kept.append(zeros)
+            parts = [unpacked(stack, own, zeros) for own in parameters]
+        else:
+            made = [packed(stack, kernel.shape, own, indexed, pool, self.count) for own in parameters]
+            parts = [panels.pointers for panels in made]
+            self._kept += made
+        fill_in(layer, call, index, parts, tensors)
+        outside = self._outside(index, call, indexed)
+        if layer.deal is not None:
+            self._fills.add(layer.deal.words, 0, len(bases) - 1 - self._packed)
+        for direction, groups in enumerate(layer.directions):
+            for group in groups:
+                for field, base in outside:
+                    self._fills.add(group.block, field, base, int(group.block[field]) - bases[base])
+                if self._packed:
+                    backwards = 8 * direction * self._extent[1]
+                    self._fills.add(group.block, FIELDS["starts"], len(bases) - 1, backwards)
+        return layer
+
+    def _out(self, x: Tensor) -> Tensor:
+        make = self._make_out
+        return make() if make else empty((x.shape[0], self._size), self._dtype)
+
+    def _between(self, x: Tensor) -> Tensor:
+        """The output of a layer before the last; packed, of as many rows as there may be."""
+        if self._packed:
+            batch, time = self._extent
+            return empty((batch * time, self._size))
+        return output_like(x, self._size)
+
+    def _more(self, lengths: Tensor | Ragged | None, reset: Tensor | None) -> list[int]:
+        """The addresses that come last."""
+        found = [] if reset is None else [reset.data_ptr()]
+        if isinstance(lengths, Ragged):
+            found += [lengths.address, lengths.starts.ctypes.data]
+        elif lengths is not None:
+            found.append(lengths.data_ptr())
+        return found
+
+    def _outside(self, index: int, call: Call, indexed: bool) -> list[tuple[int, int]]:
+        """The fields whose addresses a call gives, each with the number of its base."""
+        stack, count = call.stack, call.stack.cell.states
+        found = [(FIELDS["indices" if indexed else "x"], 0)] if index == 0 else []
+        out = "out" if self._dtype is torch.float32 else "low"
+        found += [(FIELDS[out], 1)] if index + 1 == stack.num_layers else []
+        found += [] if call.reset is None else [(FIELDS["reset"], 2 + 2 * count)]
+        found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
+        return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
+
+    def fits(self, x: Tensor, parameters: Sequence[Tensor]) -> bool:
+        """Whether the parameters lie where it was laid out for, and all is as the kernels read it."""
+        if [p.data_ptr() for p in parameters] != self._addresses:
+            return False
+        return self._guards(x, *parameters) or (plain(x, self._packed) and dense(self._stack, parameters))
+
+    def run(
+        self,
+        pool: Any,
+        x: Tensor,
+        states: Sequence[Tensor],
+        lengths: Tensor | Ragged | None,
+        reset: Tensor | None,
+    ) -> Result | None:
+        """The call itself, the states being sound; None: the parameters do not hold what they held."""
+        out = self._out(x)
+        finals = [make() for make in self._make_finals]
+        initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
+        bases = [x.data_ptr(), out.data_ptr(), *initial, *[f.data_ptr() for f in finals]]
+        if reset is not None or lengths is not None:
+            bases += self._more(lengths, reset)
+        self._fills.give(bases)
+        if pool is None:
+            self._work.alone()
+        else:
+            pool.run(self._work)
+        if self._digest and self._digest.differs:
+            return None
+        if self._lower is None or self._lower is self._dtype:
+            return out, tuple(finals)
+        return out.to(self._lower), tuple([f.to(self._lower) for f in finals])
