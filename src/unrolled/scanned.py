@@ -160,12 +160,12 @@ class Scanned(Scriptable):
             )
         data, sizes, order, back = input
         state = self._reorder(hx, order)
-        if not (self.training and self.stack.drops):
-            done = engines.again(self.stack, data, self._flat(), state, None, None, True, sizes)
-            if done is not None:
-                output, states = done
-                last = self._reorder(states[0] if len(states) == 1 else states, back)
-                return PackedSequence(output, sizes, order, back), last
+        drops = self.training and self.stack.drops
+        done = engines.again(self.stack, data, self._flat(), state, None, None, True, sizes, drops)
+        if done is not None:
+            output, states = done
+            last = self._reorder(states[0] if len(states) == 1 else states, back)
+            return PackedSequence(output, sizes, order, back), last
         if not torch.compiler.is_compiling() and int(sizes.sum()) != data.shape[0]:
             raise Error(
                 f"{self.stack}: the PackedSequence has {data.shape[0]} rows, and its batch_sizes "

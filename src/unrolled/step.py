@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from . import cells
@@ -14,8 +15,6 @@ from .scripting import Scriptable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import torch
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -47,7 +46,7 @@ class _Stepped(Scriptable):
             given = tuple(s[None] for s in states)
             call = Call(self.stack, input[:, None], tuple(parameters), given, training=self.training)
             _, following = run(call)
-        states = tuple([s[0] if batched else s[0, 0] for s in following])
+        states = tuple([s.squeeze(0) if batched else s[0, 0] for s in following])
         return states[0] if len(states) == 1 else states
 
     def _own(self) -> list[Tensor]:
@@ -65,12 +64,12 @@ class _Stepped(Scriptable):
         if type(input) is not Tensor or input.dim() != 2:
             return None
         if type(hx) is Tensor:
-            hx = hx[None]
+            hx = hx.unsqueeze(0)
         elif type(hx) is tuple and all([type(s) is Tensor for s in hx]):
-            hx = tuple([s[None] for s in hx])
+            hx = tuple([s.unsqueeze(0) for s in hx])
         elif hx is not None:
             return None
-        done = engines.again(self.stack, input[:, None], parameters, hx, None, None, True)
+        done = engines.again(self.stack, input.unsqueeze(1), parameters, hx, None, None, True)
         return done and done[1]
 
 
@@ -161,6 +160,27 @@ class RNNCell(_Stepped, nn.RNNCell):
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
         cell = cells.rnn_tanh if nonlinearity == "tanh" else cells.rnn_relu
         self.stack = Stack(cell, input_size, hidden_size, bias=bool(bias))
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """The next state from one input and the one before it; see `GRUCell.forward`."""
+        # A node of autograd in Python takes longer than the four of torch's own operator for this step.
+        if torch.is_grad_enabled() and self._as_torchs(input, hx):
+            return nn.RNNCell.forward(self, input, hx)
+        return super().forward(input, hx)
+
+    def _as_torchs(self, input: Any, hx: Any) -> bool:
+        """Whether torch's own gives what is asked for."""
+        if torch.compiler.is_compiling() or not engines.free() or torch.is_autocast_enabled("cpu"):
+            return False
+        weight = self.weight_ih
+        if type(input) is not Tensor or input.dim() != 2 or input.shape[1] != self.input_size:
+            return False
+        if input.dtype is not weight.dtype or not (input.is_cpu and weight.is_cpu):
+            return False
+        if hx is None:
+            return True
+        shape = input.shape[0], self.hidden_size
+        return type(hx) is Tensor and hx.shape == shape and hx.dtype is weight.dtype and hx.is_cpu
 
 
 class GRUCell(_Stepped, nn.GRUCell):

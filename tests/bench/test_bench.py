@@ -16,10 +16,12 @@ from unrolled.bench.peers import peers
 from unrolled.bench.report import data, join, read, table
 from unrolled.bench.run import Result, jobs, part
 from unrolled.bench.targets import SMALL, targets
+from unrolled.bench.ways import SHAPES, WAYS_OF_CALLING
 from unrolled.bench.work import GRID, LAYERS, Shape, random_shapes
 from unrolled.cells import CELLS
 from unrolled.cli import app
 from unrolled.errors import Error
+from unrolled.layers import GRU
 
 TINY = Shape(2, 3, 4, 5)
 
@@ -161,7 +163,11 @@ def test_targets_of_rows():
 def test_every_part_is_measured_once():
     every = jobs("rnn,lstm", GRID, [False, True], True, True)
     names = [job.name for job in every]
-    assert len(set(names)) == len(names) == 2 * (2 * len(GRID) + len(FEATURES)) + len(FIRST)
+    assert (
+        len(set(names))
+        == len(names)
+        == 2 * (2 * len(GRID) + len(FEATURES) + len(WAYS_OF_CALLING)) + len(FIRST)
+    )
     assert sorted(j.name for k in range(1, 6) for j in part(f"{k}/5", every)) == sorted(names)
 
 
@@ -310,6 +316,19 @@ def test_what_others_use_is_not_what_we_use():
     assert sum(i * i for i in range(300_000)) > 0
     cores = elsewhere.cores()
     assert cores is None or cores >= 0
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_ways_of_calling(backward, monkeypatch):
+    monkeypatch.setattr(measure, "WARM", 0)
+    monkeypatch.setattr("unrolled.bench.ways.SHAPES", SHAPES[:1])
+    found = [f for way in WAYS_OF_CALLING.values() for f in way(backward, 1)]
+    assert len({f.what for f in found}) == len(found) == len(WAYS_OF_CALLING)
+    assert all(f.got > 0 and f.unit == "×" and f.backward == backward for f in found)
+    forward = GRU.forward
+    monkeypatch.setattr(GRU, "forward", lambda *a, **k: tuple(2 * t for t in forward(*a, **k)))
+    with pytest.raises(Error, match="unrolled disagrees on GRU, both directions"):
+        list(WAYS_OF_CALLING["both directions"](backward, 1))
 
 
 @pytest.mark.parametrize("backward", [False, True])

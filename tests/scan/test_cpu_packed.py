@@ -175,15 +175,23 @@ def test_autocast(training, runs):
 
 def test_dropout(runs):
     module, (x, lengths) = ur.LSTM(4, 32, 2, batch_first=True, dropout=0.5), batch_of(3, 6, 4)
-    found = []
-    for _ in range(3):
+    truth = torch.nn.LSTM(4, 32, 2, batch_first=True, dropout=0.5)
+    truth.load_state_dict(module.state_dict())
+
+    def seeded(module):
         torch.manual_seed(1)
-        found.append(module(pack(x, lengths))[0].data)
+        return module(pack(x, lengths))[0].data
+
+    found = [seeded(module) for _ in range(3)]
     assert equal(found[1:], found[:1] * 2)
+    assert len(runs) == 6
+    torch.testing.assert_close(found[0], seeded(truth), rtol=1e-4, atol=1e-5)
     assert not torch.equal(found[0], module(pack(x, lengths))[0].data)
-    assert not runs
-    module.eval()(pack(x, lengths))
-    assert runs
+    with torch.no_grad():
+        found = [seeded(module) for _ in range(3)]
+    assert equal(found[1:], found[:1] * 2)
+    module.eval()
+    assert torch.equal(module(pack(x, lengths))[0].data, pack(module(x, lengths=lengths)[0], lengths).data)
 
 
 WRONG = [[3, 3, 2], [3, 2, 1], [2, 4, 1], [7, 1, -1], [8], [], [2**62, 2**62, 2**62]]

@@ -112,6 +112,37 @@ def test_one_sequence(options, runs):
     assert runs
 
 
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.5}, {"bidirectional": True}, {"dropout": 0.5, "proj_size": 3}]
+)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_several_layers(batch_first, options, runs):
+    module = ur.LSTM(4, 16, 3, batch_first=batch_first, **options)
+    for turn in range(1, 4):
+        x = torch.randn(5, 2, 4, requires_grad=True)
+        batch = len(x) if batch_first else x.shape[1]
+        state, reset = given([s.requires_grad_() for s in states(module, batch)]), torch.rand(5, 2) < 0.3
+        torch.manual_seed(turn)
+        got = everything(module, x, state, reset)
+        assert len(runs) == 3 * turn
+        torch.manual_seed(turn)
+        with watch():
+            wanted = everything(module, x, state, reset)
+        assert equal(got, wanted)
+        runs[3 * turn :] = []
+
+
+def test_a_layer_that_refuses_draws_nothing(runs):
+    module, x = ur.LSTM(4, 16, 2, dropout=0.5), torch.randn(5, 2, 4)
+    torch.manual_seed(0)
+    wanted = module(x)[0]
+    assert len(runs) == 2
+    torch.nn.utils.parametrize.register_parametrization(module, "weight_hh_l1", torch.nn.Identity())
+    torch.manual_seed(0)
+    assert torch.equal(module(x)[0], wanted)
+    assert len(runs) == 4  # the first layer, and again on the long way
+
+
 def test_symbols(runs):
     module, vocabulary = ur.LSTM(7, 5), ur.Vocabulary("abcdefg")
     batch = vocabulary.encode(["abc", "gfe"])

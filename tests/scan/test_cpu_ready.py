@@ -135,6 +135,33 @@ def test_torchs_cells(name, bias, runs):
     torch.testing.assert_close(cell(x[0]), truth(x[0]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_a_plain_step_with_gradients_is_torchs(nonlinearity):
+    cell = ur.RNNCell(4, 5, nonlinearity=nonlinearity)
+    truth = torch.nn.RNNCell(4, 5, nonlinearity=nonlinearity)
+    truth.load_state_dict(cell.state_dict())
+    x, state = torch.randn(3, 4, requires_grad=True), torch.randn(3, 5)
+
+    def gradients(cell, *begin):
+        return torch.autograd.grad(cell(x, *begin).sin().sum(), [x, *cell.parameters()])
+
+    for begin in ((), (state,)):
+        assert all(map(torch.equal, gradients(cell, *begin), gradients(truth, *begin)))
+        wanted = gradients(truth, *begin)
+        with ur.engine("cpu"):
+            torch.testing.assert_close(gradients(cell, *begin), wanted, rtol=1e-4, atol=1e-5)
+        with watch() as watched:
+            torch.testing.assert_close(gradients(cell, *begin), wanted, rtol=1e-4, atol=1e-5)
+        assert len(watched) == 1
+    with pytest.raises(ur.Error, match="inconsistent input_size: got 5 expected 4"):
+        cell(torch.randn(3, 5))
+    with pytest.raises(ur.Error, match="batch size 3 doesn't match hidden0 batch size 2"):
+        cell(x, state[:2])
+    exact = cell(x, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(cell(x, state), exact.bfloat16(), rtol=0.01, atol=0)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_dropout_drops_the_same_from_the_first_call_on(batch_first, runs):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -16,30 +15,29 @@ from ..layers import Recurrent
 from ..scan import engine
 from .figure import Figure
 from .measure import agree, medians
+from .pairs import CELL, Work, arrays, input_of, twins, work_of
 from .peak import Copy, MultiplyAdds
-from .work import LAYERS, Shape
+from .work import Shape
 
 BATCH = 32
 
 STEPS = {"lengths": 200, "cells": 100, "traffic": 1000}
 """The length of the sequences of each kind of figure."""
 
-Work = Callable[[], Tensor | tuple[Tensor, ...]]
-
 
 def _lengths(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
     shape = Shape(BATCH, STEPS["lengths"], 128, 128)
-    theirs, ours, x = *_layers(name, shape), _input(shape)
+    theirs, ours, x = *twins(layers, name, shape), input_of(shape)
     lengths = torch.randint(1, shape.time + 1, (shape.batch,))
 
     def packed(x: Tensor) -> Tensor:
         outputs, _ = theirs(pack_padded_sequence(x, lengths, enforce_sorted=False))
         return pad_packed_sequence(outputs, total_length=shape.time)[0]
 
-    own = _work(lambda x: ours(x, lengths=lengths)[0], [x, *ours.parameters()], backward)
-    other = _work(packed, [x, *theirs.parameters()], backward)
+    own = work_of(lambda x: ours(x, lengths=lengths)[0], [x, *ours.parameters()], backward)
+    other = work_of(packed, [x, *theirs.parameters()], backward)
     what = f"{name}, lengths 1..{shape.time}, {shape}: against torch.nn packed"
-    agree("unrolled", what, _arrays(own), _arrays(other))
+    agree("unrolled", what, arrays(own), arrays(other))
     operations = (
         shape.operations(CELL[name], backward) * lengths.sum().item() / lengths.numel() / shape.time
     )
@@ -48,24 +46,24 @@ def _lengths(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
 
 def _resets(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
     shape = Shape(BATCH, STEPS["lengths"], 128, 128)
-    _, layer, x = *_layers(name, shape), _input(shape)
+    _, layer, x = *twins(layers, name, shape), input_of(shape)
     reset = torch.rand(shape.time, shape.batch) < 0.1
     inputs = [x, *layer.parameters()]
     what = f"{name}, reset at a tenth of the steps, {shape}: time against no reset"
-    own = _work(lambda x: layer(x, reset=reset)[0], inputs, backward)
+    own = work_of(lambda x: layer(x, reset=reset)[0], inputs, backward)
     _check(own, what)
-    seconds = medians([own, _work(_outputs(layer), inputs, backward)], rounds)
+    seconds = medians([own, work_of(_outputs(layer), inputs, backward)], rounds)
     yield Figure(what, backward, seconds[0] / seconds[1], "×", 1.1 if backward else 1.05, at_most=True)
 
 
 def _dense_cells(backward: bool, rounds: int) -> Iterator[Figure]:
     shape = Shape(BATCH, STEPS["cells"], 128, 128)
-    x = _input(shape)
+    x = input_of(shape)
     dense = [c for c in CELLS.values() if c.recurrent == "dense"]
     works: list[Work] = []
     for one in dense:
         module = Recurrent(one, shape.input_size, shape.hidden_size)
-        works.append(_work(_outputs(module), [x, *module.parameters()], backward))
+        works.append(work_of(_outputs(module), [x, *module.parameters()], backward))
         _check(works[-1], f"{one.name} {shape}")
     seconds = dict(zip([c.name for c in dense], medians(works, rounds), strict=True))
     each = {name: s / shape.operations(name, backward) for name, s in seconds.items()}
@@ -83,12 +81,12 @@ def _traffic(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
     that of a copy, the product torch's, both in the same turns.
     """
     shape = Shape(BATCH, STEPS["traffic"], 256, 256)
-    layer, x = Recurrent(CELLS[name], shape.input_size, shape.hidden_size), _input(shape)
+    layer, x = Recurrent(CELLS[name], shape.input_size, shape.hidden_size), input_of(shape)
     weight, copy = layer.get_parameter("weight_ih_l0"), Copy()
     what = f"{name}, {shape}: of memory bandwidth beyond the input product"
-    own = _work(_outputs(layer), [x, *layer.parameters()], backward)
+    own = work_of(_outputs(layer), [x, *layer.parameters()], backward)
     _check(own, what)
-    product = _work(lambda x: torch.nn.functional.linear(x, weight), [x, weight], backward)
+    product = work_of(lambda x: torch.nn.functional.linear(x, weight), [x, weight], backward)
     whole, least, copied = medians([own, product, copy], rounds)
     numbers = shape.batch * shape.time * shape.hidden_size
     numbers *= 6 + 2 * CELLS[name].gates if backward else 2
@@ -100,7 +98,7 @@ def _traffic(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
 def _autocast(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
     """What autocast to bfloat16 costs: the float32 result, rounded."""
     shape = Shape(BATCH, STEPS["cells"], 128, 128)
-    _, layer, x = *_layers(name, shape), _input(shape)
+    _, layer, x = *twins(layers, name, shape), input_of(shape)
     inputs = [x, *layer.parameters()]
 
     def low(x: Tensor) -> Tensor:
@@ -108,10 +106,10 @@ def _autocast(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
             return layer(x)[0]
 
     what = f"{name}, autocast to bfloat16, {shape}: time against float32"
-    own = _work(low, inputs, backward)
-    rounded = _work(lambda x: layer(x)[0].bfloat16(), inputs, backward)
-    agree("unrolled", what, _arrays(own), _arrays(rounded))
-    seconds = medians([own, _work(_outputs(layer), inputs, backward)], rounds)
+    own = work_of(low, inputs, backward)
+    rounded = work_of(lambda x: layer(x)[0].bfloat16(), inputs, backward)
+    agree("unrolled", what, arrays(own), arrays(rounded))
+    seconds = medians([own, work_of(_outputs(layer), inputs, backward)], rounds)
     # Equal, but for what two medians of equal work differ by.
     yield Figure(what, backward, seconds[0] / seconds[1], "×", 1.05, at_most=True)
 
@@ -124,9 +122,9 @@ def _invented(x, r, h):
 
 def _own_cell(backward: bool, rounds: int) -> Iterator[Figure]:
     shape = Shape(BATCH, STEPS["cells"], 128, 128)
-    layer, x = Recurrent(_invented, shape.input_size, shape.hidden_size), _input(shape)
+    layer, x = Recurrent(_invented, shape.input_size, shape.hidden_size), input_of(shape)
     what = f"a cell of one's own, {shape}: against the same cell as a Python loop"
-    own = _work(_outputs(layer), [x, *layer.parameters()], backward)
+    own = work_of(_outputs(layer), [x, *layer.parameters()], backward)
     _check(own, what)
     operations = _invented.gates * shape.operations("rnn_tanh", backward)
     yield _ratio(what, backward, rounds, own, lambda: _as_loop(own), operations, 15 if backward else 10)
@@ -142,7 +140,6 @@ def _ratio(
     return Figure(what, backward, theirs / ours, "×", wanted, limit=theirs / least)
 
 
-CELL = {name.upper(): cell for name, cell in LAYERS.items()}
 NAMES = tuple(CELL)
 
 FEATURES: dict[str, Callable[[bool, int], Iterator[Figure]]] = {
@@ -156,41 +153,8 @@ FEATURES: dict[str, Callable[[bool, int], Iterator[Figure]]] = {
 """By name, what gives the figures: called with whether gradients count, and the number of turns."""
 
 
-def _layers(name: str, shape: Shape) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """torch.nn's layer and ours, with the same weights."""
-    torch.manual_seed(0)
-    theirs, ours = (getattr(lib, name)(shape.input_size, shape.hidden_size) for lib in (torch.nn, layers))
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def _input(shape: Shape) -> Tensor:
-    torch.manual_seed(1)
-    return torch.randn(shape.time, shape.batch, shape.input_size)
-
-
 def _outputs(layer: torch.nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda x: layer(x)[0]
-
-
-def _work(function: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], backward: bool) -> Work:
-    """The function of inputs[0] alone, or with the gradients of all the inputs."""
-    x, *weights = inputs
-    if not backward:
-
-        def forward() -> Tensor:
-            with torch.inference_mode():
-                return function(x)
-
-        return forward
-    sample = function(x)
-    weighting = torch.randn(sample.shape, generator=torch.Generator().manual_seed(2)).to(sample.dtype)
-
-    def both() -> tuple[Tensor, ...]:
-        leaf = x.detach().requires_grad_()
-        return torch.autograd.grad(function(leaf), [leaf, *weights], weighting)
-
-    return both
 
 
 def _as_loop(work: Work) -> Tensor | tuple[Tensor, ...]:
@@ -200,9 +164,4 @@ def _as_loop(work: Work) -> Tensor | tuple[Tensor, ...]:
 
 def _check(work: Work, what: str) -> None:
     """Raises Error unless the work gives what it gives as a Python loop."""
-    agree("unrolled", what, _arrays(work), _arrays(lambda: _as_loop(work)))
-
-
-def _arrays(work: Work) -> list[np.ndarray]:
-    result = work()
-    return [t.detach().float().numpy() for t in (result if isinstance(result, tuple) else (result,))]
+    agree("unrolled", what, arrays(work), arrays(lambda: _as_loop(work)))

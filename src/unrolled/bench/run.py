@@ -20,6 +20,7 @@ from .first import FIRST
 from .measure import Row, measure, medians
 from .peak import Copy, MultiplyAdds
 from .quiet import cores
+from .ways import WAYS_OF_CALLING
 from .work import LAYERS, Shape
 
 
@@ -71,7 +72,7 @@ def jobs(
             for shape in shapes:
                 found.append(Job(f"{name} {shape}{suffix}", partial(_row, name, shape, backward)))
         if with_features:
-            for what, feature in FEATURES.items():
+            for what, feature in {**FEATURES, **WAYS_OF_CALLING}.items():
                 found.append(Job(what + suffix, lambda n, f=feature, b=backward: list(f(b, n))))
     if with_first:
         found += [Job(what, lambda n, f=first: list(f(n))) for what, first in FIRST.items()]

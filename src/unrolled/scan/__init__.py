@@ -62,17 +62,15 @@ def scan(
     """
     if type(lengths) is list and all(type(n) is int for n in lengths):
         lengths = torch.tensor(lengths, dtype=torch.int64)
-    short = not (training and stack.drops)
-    if short:
-        done = engines.again(stack, input, parameters, state, lengths, reset, batch_first)
-        if done is not None:
-            output, states = done
-            return output, states[0] if len(states) == 1 else states
+    drops = training and stack.drops
+    done = engines.again(stack, input, parameters, state, lengths, reset, batch_first, None, drops)
+    if done is not None:
+        output, states = done
+        return output, states[0] if len(states) == 1 else states
     call, single = validate(stack, input, parameters, state, lengths, reset, batch_first, training)
-    done = None
-    if single and short:
+    if single:
         # Now it has a batch axis.
-        done = engines.again(stack, call.input, parameters, call.hx, None, call.reset, True)
+        done = engines.again(stack, call.input, parameters, call.hx, None, call.reset, True, None, drops)
     output, states = done or run(call)
     if single:
         output, states = output[0], tuple(s[:, 0] for s in states)

@@ -88,6 +88,11 @@ def choose(call: Call) -> Explanation:
     raise Error(f"{call.stack}: no engine takes this call: {refused}")
 
 
+def free() -> bool:
+    """Whether no engine was asked for and nobody watches."""
+    return _forced.get() is None and _program() is None and not watching.watched()
+
+
 def again(
     stack: Stack,
     input: Tensor,
@@ -97,11 +102,13 @@ def again(
     reset: object,
     batch_first: bool,
     sizes: Tensor | None = None,
+    drops: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """What `scan` returns for a call whose like has come before, without checking it anew; None
     where it must be checked, or another engine was asked for, or somebody watches.
 
-    sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then."""
+    sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
+    drops: whether there is dropout between the layers."""
     if torch.compiler.is_compiling() or watching.watched():
         return None
     if (_forced.get() or _program()) not in (None, "cpu"):
@@ -111,8 +118,10 @@ def again(
         lower = torch.get_autocast_dtype("cpu")
         if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
             input, state = _in_autocast(input, state, parameters[0].dtype)
-    known = _practice() if torch.is_grad_enabled() else _ready()
-    return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower, sizes)
+    given = stack, input, parameters, state, lengths, reset, batch_first, lower, sizes
+    if torch.is_grad_enabled():
+        return _practice().again(*given, drops)
+    return None if drops else _ready().again(*given)
 
 
 def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:

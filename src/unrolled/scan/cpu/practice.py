@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.nn.functional import dropout
 
 from ..stack import Call, Stack
 from . import refuses
@@ -79,12 +80,14 @@ def again(
     batch_first: bool,
     lower: torch.dtype | None = None,
     sizes: Tensor | None = None,
+    drops: bool = False,
 ) -> Result | None:
     """Output and last states, differentiable, as `scan` returns them; None: it must go the long way, or
     nothing but kernels will do for it.
 
     lower: the dtype that they are rounded to, if not the kernels' own. sizes: of a packed input (rows,
-    feature), how many rows each step has; the output is packed then.
+    feature), how many rows each step has; the output is packed then. drops: whether there is dropout
+    between the layers.
     """
     if type(x) is not Tensor or transformed():
         return None
@@ -99,7 +102,7 @@ def again(
         strides, shape = "packed", (lengths.batch, lengths.time)
     given = x, lengths, reset, batch_first, lower
     if stack.num_layers > 1:
-        return _layers(stack, Asked(*given), parameters, state, sizes)
+        return _layers(stack, Asked(*given), parameters, state, sizes, drops)
     key = (id(stack), shape, strides, batch_first)
     kind = _kinds.get(key)
     if kind is not None and kind.stack is not stack:
@@ -133,9 +136,14 @@ def again(
 
 
 def _layers(
-    stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: Any, sizes: Tensor | None
+    stack: Stack,
+    asked: Asked,
+    parameters: Sequence[Tensor],
+    state: Any,
+    sizes: Tensor | None,
+    drops: bool,
 ) -> Result | None:
-    """As `again`, of a stack without dropout."""
+    """As `again`, layer by layer."""
     if not plain(asked.x, sizes is not None):
         return None
     x, finals, (batch, _) = asked.x, [], asked.extent
@@ -145,10 +153,15 @@ def _layers(
     if states is None:
         return None
     rest = None if sizes is not None else asked.lengths, asked.reset, asked.batch_first
+    draws = torch.get_rng_state() if drops else None
     for one, own, begin, last in layers(stack, parameters, states):
+        if finals and drops:
+            x = dropout(x, stack.dropout)
         given = None if state is None else begin if isinstance(state, (tuple, list)) else begin[0]
         done = again(one, x, own, given, *rest, asked.lower if last else None, sizes)
         if done is None:
+            if draws is not None:  # the long way draws what has been drawn here
+                torch.set_rng_state(draws)
             return None
         x, found = done
         finals.append(found)
