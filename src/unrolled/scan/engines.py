@@ -118,10 +118,8 @@ def again(
         lower = torch.get_autocast_dtype("cpu")
         if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
             input, state = _in_autocast(input, state, parameters[0].dtype)
-    given = stack, input, parameters, state, lengths, reset, batch_first, lower, sizes
-    if torch.is_grad_enabled():
-        return _practice().again(*given, drops)
-    return None if drops else _ready().again(*given)
+    known = _practice() if torch.is_grad_enabled() else _ready()
+    return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower, sizes, drops)
 
 
 def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.functional import dropout
 
 from ..stack import Call, Stack
-from . import refuses
+from . import refuses, stacked
 from .alike import (
     Result,
     bound,
@@ -36,7 +35,6 @@ from .pool import workers
 from .prepared import Asked
 from .program import Kernel, forward_kernel
 from .ragged import Ragged, ragged
-from .stacked import joined, layers
 from .training import Scan, apply
 from .trial import Trial
 
@@ -102,7 +100,7 @@ def again(
         strides, shape = "packed", (lengths.batch, lengths.time)
     given = x, lengths, reset, batch_first, lower
     if stack.num_layers > 1:
-        return _layers(stack, Asked(*given), parameters, state, sizes, drops)
+        return stacked.again(again, stack, Asked(*given), parameters, state, sizes, drops)
     key = (id(stack), shape, strides, batch_first)
     kind = _kinds.get(key)
     if kind is not None and kind.stack is not stack:
@@ -133,40 +131,6 @@ def again(
     if lower is None or output.dtype is lower:
         return output, tuple(last)
     return output.to(lower), tuple([s.to(lower) for s in last])
-
-
-def _layers(
-    stack: Stack,
-    asked: Asked,
-    parameters: Sequence[Tensor],
-    state: Any,
-    sizes: Tensor | None,
-    drops: bool,
-) -> Result | None:
-    """As `again`, layer by layer."""
-    if not plain(asked.x, sizes is not None):
-        return None
-    x, finals, (batch, _) = asked.x, [], asked.extent
-    slots = stack.num_layers * stack.directions
-    shapes = [torch.Size((slots, batch, stack.state_size(k))) for k in range(stack.cell.states)]
-    states = () if state is None else states_of(state, shapes)
-    if states is None:
-        return None
-    rest = None if sizes is not None else asked.lengths, asked.reset, asked.batch_first
-    draws = torch.get_rng_state() if drops else None
-    for one, own, begin, last in layers(stack, parameters, states):
-        if finals and drops:
-            x = dropout(x, stack.dropout)
-        given = None if state is None else begin if isinstance(state, (tuple, list)) else begin[0]
-        done = again(one, x, own, given, *rest, asked.lower if last else None, sizes)
-        if done is None:
-            if draws is not None:  # the long way draws what has been drawn here
-                torch.set_rng_state(draws)
-            return None
-        x, found = done
-        finals.append(found)
-    whole = joined(finals)
-    return x, whole if asked.lower is None else tuple([s.to(asked.lower) for s in whole])
 
 
 def _course(kind: _Kind, asked: Asked, parameters: Sequence[Tensor], count: int) -> Course:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,14 @@ def ragged(data: Tensor, sizes: Tensor) -> Ragged | None:
     """None: the sizes do not say where the rows of these data are."""
     if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or sizes.dim() != 1 or not sizes.is_cpu:
         return None
-    counts, rows = sizes.numpy(), data.shape[0]
+    tables = _tables(sizes.numpy().tobytes(), data.shape[0])
+    return None if tables is None else Ragged(sizes, *tables)
+
+
+@lru_cache(maxsize=64)
+def _tables(sizes: bytes, rows: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lengths and starts, which nobody writes: a model asks for them in every layer and every epoch."""
+    counts = np.frombuffer(sizes, dtype=np.int64)
     if not len(counts) or counts[-1] < 1 or counts[0] > rows or (counts[1:] > counts[:-1]).any():
         return None
     ends = counts.cumsum()
@@ -58,4 +66,4 @@ def ragged(data: Tensor, sizes: Tensor) -> Ragged | None:
     starts[1] = starts[0, ::-1]
     # Row r runs as many steps as have more than r rows.
     lengths = len(counts) - counts[::-1].searchsorted(np.arange(counts[0]), side="right")
-    return Ragged(sizes, lengths.astype(np.int64, copy=False), starts)
+    return lengths.astype(np.int64, copy=False), starts

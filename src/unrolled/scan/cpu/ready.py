@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..stack import Call, Stack
-from . import refuses
+from . import refuses, stacked
 from .alike import (
     Result,
     bound,
@@ -62,15 +62,23 @@ def again(
     batch_first: bool,
     lower: torch.dtype | None = None,
     sizes: Tensor | None = None,
+    drops: bool = False,
 ) -> Result | None:
-    """Output and last states, as `scan` returns them, of a call without dropout whose like has come before;
-    None: it must go the long way, or nothing but kernels will do for it.
+    """Output and last states, as `scan` returns them, of a call whose like has come before; None: it must
+    go the long way, or nothing but kernels will do for it.
 
     lower: the dtype that they are rounded to, if not the kernels' own. sizes: of a packed input (rows,
-    feature), how many rows each step has; the output is packed then.
+    feature), how many rows each step has; the output is packed then. drops: whether dropout lies between
+    the layers.
     """
     if type(x) is not Tensor or transformed():
         return None
+    if drops:
+        # What is dropped hangs on how the layers' outputs lie: here as on the first call's long way.
+        if sizes is not None or not x.is_contiguous():
+            return None
+        asked = Asked(x, lengths, reset, batch_first, lower)
+        return stacked.again(again, stack, asked, parameters, state, None, True)
     if sizes is None:
         shape, strides = x.shape, None
         if not x.is_contiguous():
