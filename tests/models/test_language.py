@@ -122,9 +122,17 @@ def lie_about_the_header(path):
     path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:])
 
 
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (lambda d: flip(d / "model.safetensors", -1), "damaged: its checksum does not fit"),
+        (lambda d: flip(d / "model.safetensors", -400), "damaged: its checksum does not fit"),
         (lambda d: (d / "config.json").unlink(), "has no config.json"),
         (lambda d: (d / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda d: truncate(d / "model.safetensors"), "truncated or not a safetensors file"),
@@ -154,6 +162,15 @@ def test_a_spoilt_folder_is_refused_in_one_sentence(tmp_path, spoil, message):
     with pytest.raises(ur.Error, match=message) as caught:
         ur.LanguageModel.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_saved_without_a_checksum_loads(tmp_path):
+    model = small()
+    model.save(tmp_path)
+    change(tmp_path, weights_sha256=None)
+    flip(tmp_path / "model.safetensors", -1)
+    loaded = ur.LanguageModel.load(tmp_path).state_dict()
+    assert loaded.keys() == model.state_dict().keys()
 
 
 def test_a_folder_that_is_not_there(tmp_path):

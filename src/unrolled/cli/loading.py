@@ -12,13 +12,12 @@ from ..models.base import Model
 
 def load_model(path: Path) -> Model:
     """The model in the folder, on the CPU; raises Error if there is none or its task is not known."""
-    config, _ = folder.read(path)
+    task = folder.task(path)
     known = {
         kind.task: kind
         for kind in vars(models).values()
         if isinstance(kind, type) and issubclass(kind, Model) and kind is not Model
     }
-    task = config.get("task")
     if task not in known:
         raise Error(f"{path} holds a model for {task!r}; wanted one for {', '.join(sorted(known))}")
     return known[task].load(path)

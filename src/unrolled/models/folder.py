@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from .. import files
@@ -19,6 +21,7 @@ FORMAT = 1
 """Raised when a reader of the old format would misread the new one."""
 
 CONFIG, WEIGHTS, SUMMARY = "config.json", "model.safetensors", "summary.json"
+_CHECKSUM = "weights_sha256"
 
 
 def holds_model(folder: Path) -> bool:
@@ -31,14 +34,14 @@ def write(
 ) -> None:
     """Writes the three files, each renamed into place when all are on the disk.
 
-    The weights carry a fingerprint of the config, so that a folder with one file of an older save is
-    noticed when it is read.
+    The config has a checksum of the weights, and they a fingerprint of the config, so that damage, and a
+    folder with one file of an older save, are noticed when it is read.
     """
-    config = {"format": FORMAT, "unrolled": __version__, **config}
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+    config = {"format": FORMAT, "unrolled": __version__, _CHECKSUM: checksum(contiguous), **config}
     text = _json(config)
     # One entry only: their order in the file is random, and the same weights should be the same bytes.
     metadata = {"config": hashlib.sha256(text).hexdigest()}
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
     packed = safetensors.torch.save(contiguous, metadata)
     files.write(folder, {WEIGHTS: packed, CONFIG: text, SUMMARY: _json(summary)})
 
@@ -62,7 +65,20 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{folder}: {CONFIG} and {WEIGHTS} are not of one save (one was edited or replaced); "
             f"copy both again or train again"
         )
+    wanted = config.pop(_CHECKSUM, None)  # a model saved before has none
+    if wanted is not None and wanted != checksum(weights):
+        raise Error(f"{path} is damaged: its checksum does not fit; copy it again or train again")
     return config, weights
+
+
+def checksum(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """SHA-256 of a text, and of tensors with their names, dtypes and shapes."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def task(folder: Path) -> str:

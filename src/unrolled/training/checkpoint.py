@@ -6,7 +6,6 @@ checksum over both. The one before is kept beside it, for when the newer one is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from .. import files
 from ..errors import Error
+from ..models.folder import checksum
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -26,7 +26,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], data: Mapping[str, Any]) 
     """Writes the checkpoint; the one that was there becomes the previous. Raises Error if it cannot."""
     text = json.dumps(data, sort_keys=True)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"run": text, "sha256": _checksum(plain, text)}
+    metadata = {"run": text, "sha256": checksum(plain, text)}
     content = safetensors.torch.save(plain, metadata)
     newest = folder / NAME
     if newest.exists():
@@ -81,15 +81,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise Error(f"{path.name} is truncated or damaged: {error}") from error
     text = metadata.get("run", "")
-    if metadata.get("sha256") != _checksum(tensors, text):
+    if metadata.get("sha256") != checksum(tensors, text):
         raise Error(f"{path.name} is damaged: its checksum does not fit")
     return tensors, json.loads(text)
-
-
-def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
-    total = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.flatten().numpy().tobytes())
-    return total.hexdigest()
