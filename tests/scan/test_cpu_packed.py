@@ -211,6 +211,24 @@ def test_sizes_that_are_not_those_of_the_data(sizes, training, runs):
         assert len(runs) == count
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_other_features_than_the_layers_are_refused(training, runs):
+    module = layer("gru", 4, 5)
+    data, *rest = pack(*batch_of(3, 6, 4))
+    with torch.set_grad_enabled(training):
+        for _ in range(3):
+            module(PackedSequence(data, *rest))
+        count = len(runs)
+        assert count
+        for wrong, error in ((data[:, :3], "input_size 4"), (data.repeat(1, 2), "input_size 4")):
+            for _ in range(2):
+                with pytest.raises(ur.Error, match=error):
+                    module(PackedSequence(wrong.contiguous(), *rest))
+        with pytest.raises(ur.Error, match="dtype"):
+            module(PackedSequence(data.double(), *rest))
+    assert len(runs) == count
+
+
 def test_every_cell(runs):
     for name in EVERY:
         module, (x, lengths) = layer(name, 3, 5), batch_of(4, 5, 3)

@@ -95,9 +95,9 @@ def again(
             x, strides = lying(x)
     else:
         lengths = ragged(x, sizes)
-        if lengths is None or not x.is_contiguous():
+        if lengths is None:
             return None
-        strides, shape = "packed", (lengths.batch, lengths.time)
+        shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
     given = x, lengths, reset, batch_first, lower
     if stack.num_layers > 1:
         return stacked.again(again, stack, Asked(*given), parameters, state, sizes, drops)

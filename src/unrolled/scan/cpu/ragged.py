@@ -45,7 +45,9 @@ class Ragged(NamedTuple):
 
 
 def ragged(data: Tensor, sizes: Tensor) -> Ragged | None:
-    """None: the sizes do not say where the rows of these data are."""
+    """None: the sizes do not say where the rows of these data are, or they do not lie side by side."""
+    if not data.is_contiguous():
+        return None
     if type(sizes) is not Tensor or sizes.dtype is not torch.int64 or sizes.dim() != 1 or not sizes.is_cpu:
         return None
     tables = _tables(sizes.numpy().tobytes(), data.shape[0])

@@ -85,9 +85,9 @@ def again(
             x, strides = lying(x)
     else:
         lengths = ragged(x, sizes)
-        if lengths is None or not x.is_contiguous():
+        if lengths is None:
             return None
-        shape, strides = (lengths.batch, lengths.time), "packed"
+        shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
     # Not the stack itself, whose hash takes as long as all else here.
     key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
