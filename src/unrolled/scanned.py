@@ -104,7 +104,8 @@ class Scanned(Scriptable):
         reset: Tensor | None = None,
         batch_first: bool = True,
     ) -> tuple[Tensor, Any]:
-        """The one place where a layer computes; every way to call it ends here."""
+        """The one place where a layer computes; every way to call it ends here, but for a PackedSequence that
+        is read as it lies (`_packed`)."""
         return scan(
             self.stack,
             input,
@@ -160,8 +161,10 @@ class Scanned(Scriptable):
             )
         data, sizes, order, back = input
         state = self._reorder(hx, order)
-        drops = self.training and self.stack.drops
-        done = engines.again(self.stack, data, self._flat(), state, None, None, True, sizes, drops)
+        done = None
+        if type(self)._scan is Scanned._scan:  # a layer that computes otherwise reads padded batches
+            drops = self.training and self.stack.drops
+            done = engines.again(self.stack, data, self._flat(), state, None, None, True, sizes, drops)
         if done is not None:
             output, states = done
             last = self._reorder(states[0] if len(states) == 1 else states, back)
