@@ -104,8 +104,8 @@ class Scanned(Scriptable):
         reset: Tensor | None = None,
         batch_first: bool = True,
     ) -> tuple[Tensor, Any]:
-        """The one place where a layer computes; every way to call it ends here, but a PackedSequence that is
-        read as it lies (`_packed`)."""
+        """The one place where a layer computes; every way to call it ends here, but for packed sequences
+        that are read as they lie (`_packed`)."""
         return scan(
             self.stack,
             input,
