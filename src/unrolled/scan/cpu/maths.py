@@ -13,8 +13,9 @@ _LOG2_E = 1.4426950408889634
 _ROUND, _ROUND_BITS = 12582912.0, 0x4B400000
 # ln 2 in two parts, the first with so few bits that n times it is exact.
 _LN2, _LN2_HIGH, _LN2_LOW = 0.6931471805599453, 0.693359375, -2.12194440e-4
-# (e^r - 1 - r) / r² on |r| <= ln(2)/2, highest power first: a minimax fit.
-_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
+# (e^r - 1 - r) / r² on |r| <= ln(2)/2, highest power first: minimax for what it adds to e^r - 1,
+# relative to r, which is below 0.3 * 2^-24.
+_EXP = (1.3946497347e-3, 8.3666108549e-3, 4.1666280478e-2, 1.6666543484e-1, 0.5)
 # (log(1 + f) - f + f²/2) / f³ on √½ - 1 <= f <= √2 - 1.
 _LOG = (
     7.0376836292e-2,
@@ -27,6 +28,8 @@ _LOG = (
     -2.4999993993e-1,
     3.3333331174e-1,
 )
+_NORMAL = 87.3364
+"""e^-x is a normal number up to here."""
 _INFINITY = float("inf")
 
 
@@ -103,10 +106,11 @@ class Maths:
             total = self.f.fma(total, x, self.constant(c))
         return total
 
-    def _power_of_two(self, n: Value) -> Value:
-        """2^n of an i32 vector in whose lowest nine bits is -126 <= n <= 127."""
+    def _power_of_two(self, n: Value, sign: int = 1) -> Value:
+        """2^n, or 2^-n, of an i32 vector in whose lowest nine bits is -126 <= n <= 126."""
         shifted = self.f.op(n.type, f"shl {n.type} {n.name}, {self.f.integers(23).name}")
-        biased = self.f.op(n.type, f"add {n.type} {shifted.name}, {self.f.integers(127 << 23).name}")
+        op = "add" if sign > 0 else "sub"
+        biased = self.f.op(n.type, f"{op} {n.type} {self.f.integers(127 << 23).name}, {shifted.name}")
         return self.f.op(self.f.vector, f"bitcast {n.type} {biased.name} to {self.f.vector}")
 
     def _rounded(self, x: Value, factor: float) -> tuple[Value, Value]:
@@ -118,18 +122,19 @@ class Maths:
 
     def _reduced(self, x: Value) -> tuple[Value, Value]:
         """Of x = n ln 2 + r: n in the lowest bits of an i32 vector, and e^r - 1."""
+        bits, r = self._remainder(x)
+        return bits, self.f.fma(self.mul(r, r), self.polynomial(r, _EXP), r)
+
+    def _remainder(self, x: Value) -> tuple[Value, Value]:
+        """Of x = n ln 2 + r: n in the lowest bits of an i32 vector, and r."""
         n, bits = self._rounded(x, _LOG2_E)
         minus = self.negative(n)
         r = self.f.fma(minus, self.constant(_LN2_HIGH), x)
-        r = self.f.fma(minus, self.constant(_LN2_LOW), r)
-        q = self.polynomial(r, _EXP)
-        return bits, self.f.fma(self.mul(r, r), q, r)
+        return bits, self.f.fma(minus, self.constant(_LN2_LOW), r)
 
     def exp(self, x: Value) -> Value:
         """e^x over the whole range, denormal results included."""
-        low = self.where(self.compare("olt", x, self.constant(-105.0)), self.constant(-105.0), x)
-        bounded = self.where(self.compare("ogt", low, self.constant(89.0)), self.constant(89.0), low)
-        bits, e = self._reduced(bounded)
+        bits, e = self._reduced(self._at_most(self._at_least(x, -105.0), 89.0))
         one = self.constant(1.0)
         n = self.f.op(bits.type, f"sub {bits.type} {bits.name}, {self.f.integers(_ROUND_BITS).name}")
         half = self.f.op(n.type, f"ashr {n.type} {n.name}, {self.f.integers(1).name}")
@@ -137,19 +142,13 @@ class Maths:
         scaled = self.mul(self.add(e, one), self._power_of_two(half))
         return self.mul(scaled, self._power_of_two(rest))
 
-    def _exp_of_negative(self, x: Value) -> Value:
-        """e^x for x <= 0; below the smallest normal number 2^-126 where torch would go on."""
-        n, e = self._reduced(self._at_least(x, -87.0))
-        scale = self._power_of_two(n)
-        return self.f.fma(e, scale, scale)
-
     def _expm1_of_twice(self, x: Value) -> Value:
         """e^2x - 1 for x <= 0, to the digits that 1 has."""
         x = self._at_least(x, -10.0)
         n, bits = self._rounded(x, 2 * _LOG2_E)
         # n is at least -29: what ln 2 loses as one float does not reach the digits that are left of 2^n.
         s = self.f.fma(self.negative(n), self.constant(_LN2 / 2), x)
-        q = self.polynomial(s, tuple(c * 2.0 ** (7 - k) for k, c in enumerate(_EXP)))
+        q = self.polynomial(s, tuple(c * 2.0 ** (6 - k) for k, c in enumerate(_EXP)))
         e = self.f.fma(self.mul(s, s), q, self.add(s, s))
         scale = self._power_of_two(bits)
         return self.f.fma(e, scale, self.sub(scale, self.constant(1.0)))
@@ -158,8 +157,12 @@ class Maths:
         limit = self.constant(bound)
         return self.where(self.compare("olt", x, limit), limit, x)
 
+    def _at_most(self, x: Value, bound: float) -> Value:
+        limit = self.constant(bound)
+        return self.where(self.compare("ogt", x, limit), limit, x)
+
     def _ratio(self, a: Value, b: Value) -> Value:
-        """a / b for 1 <= b <= 2 and |a| <= 1, by the approximate reciprocal where there is one."""
+        """a / b for 1 <= b < 2^127 and |a| <= b, by the approximate reciprocal where there is one."""
         f = self.f
         if not machine().avx512 or f.module.width != 16:
             return self.div(a, b)
@@ -167,17 +170,17 @@ class Maths:
         zeros, every = f.part(self.constant(0.0), 0), f.int(-1, "i16")
         name = "llvm.x86.avx512.rcp14.ps.512"
         y = f.join([f.call(f.module.vector, name, [part, zeros, every]) for part in parts])
-        minus = self.negative(b)
-        y = self.f.fma(self.f.fma(minus, y, self.constant(1.0)), y, y)
+        # As y is off by 2^-14 of itself, a rest of 2^-14 of a is left, and of that again 2^-14.
         q = self.mul(a, y)
-        return self.f.fma(self.f.fma(minus, q, a), y, q)
+        return self.f.fma(self.f.fma(self.negative(b), q, a), y, q)
 
     def sigmoid(self, x: Value) -> Value:
-        """1 / (1 + e^-x), with the exponent kept at or below zero."""
-        e = self._exp_of_negative(self.negative(self.magnitude(x)))
+        """1 / (1 + e^-x); of x below -87.3364, where it would be no normal number, what it is there."""
+        bits, r = self._remainder(self._at_most(self._at_least(x, -_NORMAL), _NORMAL))
+        # e^-x = 2^-n e^-r.
+        p = self.polynomial(r, tuple(c * (-1) ** k for k, c in enumerate((*_EXP, 1.0, 1.0))))
         one = self.constant(1.0)
-        above = self.where(self.compare("oge", x, self.constant(0.0)), one, e)
-        return self._ratio(above, self.add(one, e))
+        return self._ratio(one, self.f.fma(p, self._power_of_two(bits, -1), one))
 
     def tanh(self, x: Value) -> Value:
         """-tanh |x| = e / (e + 2) with e = e^-2|x| - 1, so that a small x keeps its digits."""
@@ -227,6 +230,8 @@ class Maths:
 
     def expm1(self, x: Value) -> Value:
         """e^x - 1, exact to the last digits near 0."""
-        _, near = self._reduced(x)
-        small = self.compare("olt", self.magnitude(x), self.constant(0.34))
-        return self.where(small, near, self.sub(self.exp(x), self.constant(1.0)))
+        bits, e = self._reduced(x)
+        scale, one = self._power_of_two(bits), self.constant(1.0)
+        near = self.f.fma(e, scale, self.sub(scale, one))
+        small = self.compare("olt", self.magnitude(x), self.constant(17.0))
+        return self.where(small, near, self.sub(self.exp(x), one))
