@@ -144,3 +144,26 @@ def test_short_calls_are_the_same_shared_or_not(monkeypatch, two_threads):
         kind = next(k for k in ready._kinds.values() if k.stack is module.stack)
         used |= {one.count for one in kind.ready}
     assert used == {1, 2}
+
+
+def test_backward_by_other_workers_than_forward(set_threads):
+    module, x = ur.LSTM(40, 200), torch.randn(60, 1, 40, requires_grad=True)
+    wanted = None
+    for forward, backward in ((1, 1), (4, 2), (2, 3), (3, 4), (1, 3), (4, 1), (2, 2), (4, 2)):
+        set_threads(forward)
+        total = module(x)[0].square().sum()
+        set_threads(backward)
+        got = torch.autograd.grad(total, [x, *module.parameters()])
+        wanted = wanted or got
+        assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True)), (forward, backward)
+
+
+def test_workers_meet_as_often_as_they_are_asked(set_threads):
+    """All share the units of each step, and none reads what is not there yet."""
+    set_threads(4)
+    module, x = ur.GRU(24, 600), torch.randn(40, 1, 24)
+    with torch.no_grad():
+        several = [flat(module(x)) for _ in range(20)]
+        set_threads(1)
+        alone = flat(module(x))
+    assert all(torch.equal(a, b) for got in several for a, b in zip(got, alone, strict=True))

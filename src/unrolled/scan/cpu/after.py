@@ -5,7 +5,7 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
-from .products import Tiles, for_tiles, for_widths, outer, tiles
+from .products import Tiles, for_panels, for_tiles, for_widths, outer, tiles
 from .shape import begin, copies, features, products, put
 from .sync import share
 
@@ -172,18 +172,14 @@ def _inputs(module: Module, cut: Tiles) -> None:
     per_segment = b["segment"] // f.bytes
     with f.loop(first, end) as s:
         count = f.load(I64, f.at(b["counts"], s * 8), 8)
-        at = f.variable(f.int(0))
-        f.set(at, o0)
-        with f.whilst() as after:
-            p = f.get(I64, at)
-            f.leave_unless(f.compare("slt", p, o1), after)
-            stop = f.least(p + b["panel_step"], o1)
 
+        def some(p: Value, stop: Value, s: Value = s, count: Value = count) -> None:
             def body(height: int, row: Value) -> None:
                 f.call("void", f"rows_{height}", [block, p, stop, s * per_segment + row])
 
             for_tiles(f, count, b["tiles_p"], cut, body)
-            f.set(at, stop)
+
+        for_panels(f, o0, o1, b["panel_step"], some)
     f.finish()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
-from .products import for_tiles, for_widths
+from .products import for_panels, for_tiles, for_widths
 from .shape import BARRIER, STEP, Shape, begin, copies, copies_low, get, get_gradient, products, put
 from .slope import dstate, point
 from .sync import barrier, share
@@ -164,11 +164,11 @@ def _main(module: Module, shape: Shape) -> None:
         count = f.load(I64, f.at(b["active"], step * 8), 8)
         if shape.projected:
             _collect(f, b, rank, step, count)
-            f.call("void", BARRIER, [b["barrier"], b["workers"]])
+            f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
             _over(f, b, shape, "widen", (p0, p1), count, step)
         f.call("void", "point", [block, rank, step, count])
         if shape.r_columns:
-            f.call("void", BARRIER, [b["barrier"], b["workers"]])
+            f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
             _over(f, b, shape, "recurrent", (q0, q1), count, step)
         f.call("void", "end", [block, rank, step])
     _store_initial(f, b, shape, rank)
@@ -184,14 +184,10 @@ def _over(
     count: Value,
     step: Value,
 ) -> None:
-    at = f.variable(panels[0])
-    with f.whilst() as after:
-        p = f.get(I64, at)
-        f.leave_unless(f.compare("slt", p, panels[1]), after)
-        end = f.least(p + b["together"], panels[1])
-
+    def some(p: Value, end: Value) -> None:
         def body(height: int, row: Value) -> None:
             f.call("void", f"{name}_{height}", [f.arguments[0], p, end, row, step, f.int(0)])
 
         for_tiles(f, count, b["tiles_p"], shape.cut(1), body)
-        f.set(at, end)
+
+    for_panels(f, *panels, b["together"], some, f.compare("ne", step & 1, 0))

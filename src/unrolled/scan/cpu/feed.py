@@ -10,7 +10,7 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
-from .products import Tiles, for_tiles, for_widths, tiles
+from .products import Tiles, for_panels, for_tiles, for_widths, tiles
 from .shape import BARRIER, copies, features, products
 from .sync import barrier, share
 
@@ -30,13 +30,13 @@ def emit(machine: Machine, columns: int) -> str:
     block, rank, s0, s1 = f.arguments
     b = Block(f, block)
     # Nobody may still read the chunk before this one.
-    f.call("void", BARRIER, [b["barrier"], b["workers"]])
+    f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
     symbols = f.compare("ne", b["indices"], f.null())
     with f.when(symbols):
         f.call("void", "symbols", [block, rank, s0, s1])
     with f.when(f.compare("eq", b["indices"], f.null())):
         f.call("void", "features", [block, rank, s0, s1])
-    f.call("void", BARRIER, [b["barrier"], b["workers"]])
+    f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
     f.finish()
     return str(module)
 
@@ -87,15 +87,11 @@ def _features(module: Module, cut: Tiles) -> None:
     steps, workers = s1 - s0, b["workers"]
     own = s0 + steps * rank // workers, s0 + steps * (rank + 1) // workers
     features(f, b, own, s0, b["xa"], b["x_lines"])
-    f.call("void", BARRIER, [b["barrier"], b["workers"]])
+    f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
     p0, p1 = share(f, b, rank, "x_panels")
     rows = b["rows"]
-    at = f.variable(p0)
-    with f.whilst() as after:
-        p = f.get(I64, at)
-        f.leave_unless(f.compare("slt", p, p1), after)
-        end = f.least(p + b["xp_step"], p1)
 
+    def some(p: Value, end: Value) -> None:
         def from_row(base: Value, count: Value) -> None:
             def body(height: int, row: Value) -> None:
                 f.call("void", f"rows_{height}", [block, p, end, base + row])
@@ -106,7 +102,8 @@ def _features(module: Module, cut: Tiles) -> None:
             from_row(f.int(0), (s1 - s0) * rows)
         with f.when(f.compare("eq", b["full"], 0)), f.loop(s0, s1) as s:
             from_row((s - s0) * rows, f.load(I64, f.at(b["active"], s * 8), 8))
-        f.set(at, end)
+
+    for_panels(f, p0, p1, b["xp_step"], some)
     f.finish()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
-from .products import Tiles, for_tiles
+from .products import Tiles, for_panels, for_tiles
 from .shape import BARRIER, Shape, copies, copies_low, get, outputs, products, put_final, put_output, slot
 from .step import point, projected_rows, step_rows
 from .sync import barrier, share
@@ -77,7 +77,7 @@ def _main(module: Module, shape: Shape) -> None:
     q0, q1 = share(f, b, rank, "out_panels")
     _load_initial(f, b, shape, rank)
     f.call("void", "begin", [block, rank, f.int(0)])
-    f.call("void", BARRIER, [b["barrier"], b["workers"]])
+    f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
     at = f.variable(f.int(0))
     with f.whilst() as after:
         s0 = f.get(I64, at)
@@ -93,12 +93,12 @@ def _main(module: Module, shape: Shape) -> None:
             else:
                 f.call("void", "point", [block, f.null(), p0, p1 - p0, f.int(0), count, *arguments])
             if shape.projected:
-                f.call("void", BARRIER, [b["barrier"], b["workers"]])
+                f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
                 _over_tiles(f, b, shape.cut(1), "project", (q0, q1), count, "tiles_p", arguments)
             with f.when(f.compare("slt", s + 1, steps)):
                 f.call("void", "begin", [block, rank, s + 1])
             if shape.r_columns or shape.projected:
-                f.call("void", BARRIER, [b["barrier"], b["workers"]])
+                f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
         f.set(at, s1)
     _finish(f, b, shape, rank, rows)
     f.finish()
@@ -115,17 +115,14 @@ def _over_tiles(
     arguments: list[Value],
 ) -> None:
     """name_R(block, p, end, row, …) for every tile of `count` rows and some panels at a time."""
-    at = f.variable(panels[0])
-    with f.whilst() as after:
-        p = f.get(I64, at)
-        f.leave_unless(f.compare("slt", p, panels[1]), after)
-        end = f.least(p + b["panel_step"], panels[1])
 
+    def some(p: Value, end: Value) -> None:
         def body(height: int, row: Value) -> None:
             f.call("void", f"{name}_{height}", [f.arguments[0], p, end, row, *arguments])
 
         for_tiles(f, count, b[table], cut, body)
-        f.set(at, end)
+
+    for_panels(f, *panels, b["panel_step"], some, f.compare("ne", arguments[0] & 1, 0))
 
 
 def _load_initial(f: Function, b: Block, shape: Shape, rank: Value) -> None:

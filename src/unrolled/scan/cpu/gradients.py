@@ -48,12 +48,12 @@ class Backward:
         groups = sum(len(own) for own in layer.directions)
         parts = _small(layer)
         apart = parts and groups >= count
+        together = count if groups == 1 and count <= layer.geometry.out_panels else 1
         self._sides = [
-            Side(stack, layer, d, self._memory, indexed, self._dx, dinitial, apart, parts)
+            Side(stack, layer, d, self._memory, indexed, self._dx, dinitial, together, apart, parts)
             for d in range(stack.directions)
         ]
-        together = count if groups == 1 and count <= layer.geometry.out_panels else 1
-        closed = [side.close(count, together, moving) for side in self._sides]
+        closed = [side.close(count, moving) for side in self._sides]
         before, beside, *later = ([*chain(*phases)] for phases in zip(*closed, strict=True))
         self._kernel = backward_kernel(stack.cell, stack.bias, stack.proj_size > 0, machine())
         scans = [address for side in self._sides for address in side.scans]

@@ -19,6 +19,7 @@ from .products import Tiles
 from .program import feed_kernel
 from .room import memory
 from .shape import panels
+from .sync import LINE
 
 
 class Rows(NamedTuple):
@@ -76,14 +77,14 @@ class Group:
             h_tail=h_tail,
             p_full=p_full,
             p_tail=p_tail,
-            panel_step=_panel_step(shape.cut(shape.r_columns), count),
+            panel_step=self._panel_step(workers),
             in_size=geometry.input_size,
             feed=feed_kernel(geometry.x_columns, shape.machine) if shape.reads_input else 0,
             x_panels=geometry.x_panels,
             xp_row=4 * strides[0],
             xp_panel=4 * strides[1],
             xp_gate=4 * strides[2],
-            xp_step=_panel_step(shape.cut(geometry.x_columns), chunk * count),
+            xp_step=panel_step(shape.cut(geometry.x_columns), chunk * count),
             mask=-1 if training else 1,
             s_lines=self.lines,
             x_lines=x_lines,
@@ -99,7 +100,7 @@ class Group:
         columns = geometry.x_columns
         for name, own in (("tiles_x", columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
             self.keep(name, shape.cut(own).table())
-        sizes = {"zeros": width * 2, "barrier": 64}
+        sizes = {"zeros": width * 2, "barrier": LINE // 4 * workers}
         sizes |= {f"start{k}": geometry.state_panels(k) * count * width for k in range(shape.states)}
         if not training:
             sizes |= self.state_sizes()
@@ -108,6 +109,17 @@ class Group:
         if not indexed:
             sizes["xa"] = geometry.in_panels * x_lines * width
         self._lay_out(sizes)
+
+    def _panel_step(self, workers: int) -> int:
+        """Panels of the recurrent product that pass over all row tiles together; of one row so few that the
+        first cache still has some when the next step begins with the last (`products.for_panels`)."""
+        geometry, columns = self.geometry, self.geometry.shape.r_columns
+        if len(self.rows.rowmap) > 1:
+            return panel_step(geometry.shape.cut(columns), len(self.rows.rowmap))
+        panel = 4 * columns * geometry.stack.output_size * geometry.width
+        larger = panel * (geometry.hidden_panels // workers) > _L1
+        # A tile needs three sums or more, for each waits for the one before.
+        return 1 if larger and columns >= 3 and panel <= _L1 // 2 else 4
 
     def state_sizes(self) -> dict[str, int]:
         """The memory of the states: two slots, or every step's for the backward."""
@@ -138,10 +150,14 @@ class Group:
         base = self.scratch.data_ptr()
         for name, start in starts.items():
             self.block[FIELDS[name]] = base + 4 * start
-        self.scratch[starts["zeros"] : starts["barrier"] + 64] = 0
+        self.scratch[: starts["barrier"] + sizes["barrier"]] = 0
 
 
-def _panel_step(cut: Tiles, rows: int) -> int:
+_L1 = 1 << 15
+"""Bytes of most cores' first cache."""
+
+
+def panel_step(cut: Tiles, rows: int) -> int:
     """Panels that pass over all row tiles together: few, so that their weights stay in the first
     cache, or many where there is but one tile."""
     if rows <= cut.largest:

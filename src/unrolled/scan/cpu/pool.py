@@ -22,7 +22,7 @@ from . import team
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
-from .sync import barrier, patience, pause, wait
+from .sync import LINE, barrier, patience, pause, wait
 from .trial import Trial
 
 _SPINS = 3000
@@ -36,14 +36,12 @@ _EAGER = 8
 from some tens of microseconds to milliseconds, which one short call does not repay."""
 _IDLE, _POSTED, _ASLEEP = 0, 1, 2
 _WORDS = 32
-_MEET = 16
-"""64-bit words of a place where workers meet."""
 
 
 def _emit() -> str:
     """serve(slot): the worker's loop. lead(slots, count, own): posts, runs its own jobs, waits; or
     returns how many workers before the first that sleeps. member(data): one thread's part in a team.
-    jobs(slot): what a slot asks for. meet(place, workers): a barrier.
+    jobs(slot): what a slot asks for. meet(place, rank): a barrier of so many workers as the place says.
 
     A slot, 32 words: 0 its state; 8 the jobs' number; 9 where they are, (function, block, rank) each."""
     module = Module(machine().width)
@@ -56,7 +54,11 @@ def _emit() -> str:
         rank = jobs.load(I64, jobs.at(job, 16), 8)
         jobs.call_at(function, [block, rank])
     jobs.finish()
-    barrier(module, "meet", public=True)
+    barrier(module, "barrier")
+    meet = module.function("meet", [(PTR, "place"), (I64, "rank")], public=True)
+    place, rank = meet.arguments
+    meet.call("void", "barrier", [meet.at(place, LINE), meet.load(I64, place, 8), rank])
+    meet.finish()
     _emit_serve(module)
     _emit_lead(module)
     team.emit(module, "jobs", 8 * _WORDS)
@@ -215,12 +217,13 @@ class Work:
     def __init__(self, phases: Sequence[Sequence[tuple[int, Jobs]]]) -> None:
         code = _code()
         self.count = len(phases[0][0][1])
-        self._place = _aligned(1, _MEET)
+        self._place = _aligned(1 + self.count, LINE // 8)
+        self._place[0, 0] = self.count
         lists: list[list[int]] = [[] for _ in range(self.count)]
         for index, phase in enumerate(phases):
             for worker, own in enumerate(lists):
                 if index and self.count > 1:
-                    own.extend((code.meet, self._place.ctypes.data, self.count))
+                    own.extend((code.meet, self._place.ctypes.data, worker))
                 for function, jobs in phase:
                     for block, rank in jobs[worker]:
                         own.extend((function, block, rank))

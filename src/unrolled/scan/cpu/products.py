@@ -172,6 +172,22 @@ def for_tiles(
         f.set(at, row + size)
 
 
+def for_panels(
+    f: Function,
+    begin: Value,
+    end: Value,
+    each: Value,
+    body: Callable[[Value, Value], None],
+    turned: Value | None = None,
+) -> None:
+    """Cuts the panels begin..end into pieces of `each`: body(first panel, end) for each; the last piece
+    first if turned. Of two passes, of which one is, the second begins with what the caches still hold."""
+    pieces = (end - begin + each - 1) // each
+    with f.loop(0, pieces) as i:
+        first = begin + (i if turned is None else f.choose(turned, pieces - 1 - i, i)) * each
+        body(first, f.least(first + each, end))
+
+
 def for_widths(
     f: Function, begin: Value, end: Value, widths: Sequence[int], body: Callable[[int, Value], None]
 ) -> None:

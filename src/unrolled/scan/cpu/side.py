@@ -10,12 +10,13 @@ from torch import Tensor
 from ..stack import Stack
 from . import after, arrange
 from .derived import BASE, GIVEN, RESULT, Blocks, Derived, Memory
-from .layer import Layer
+from .layer import Layer, panel_step
 from .phases import Phases, Product
 from .program import products_after
 from .results import Results
 from .segments import segments
 from .shape import panels
+from .sync import LINE
 
 
 class Side:
@@ -24,6 +25,7 @@ class Side:
     A parameter's gradient whose rows and columns fill panels is written where it stays; another is
     written in panels and copied.
 
+    together: how many workers share a scan.
     apart: whether who scans a group also makes the products of its rows, which are in its caches.
     parts: whether each group makes its own part of a sum; so the bits are the same whoever makes it.
     """
@@ -37,6 +39,7 @@ class Side:
         indexed: bool,
         dx: bool,
         dinitial: bool,
+        together: int,
         apart: bool,
         parts: bool,
     ) -> None:
@@ -58,7 +61,7 @@ class Side:
         # Where both biases are added to the same gates, they have the same gradient.
         self._one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
         self.results = Results(stack)
-        self._scans = self._of_scan(dinitial)
+        self._scans = self._of_scan(dinitial, together)
         if self.shape.reads_input:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
@@ -71,7 +74,7 @@ class Side:
                 block.same("operand", "raw")
                 block.same("o_lines", "s_lines")
 
-    def _of_scan(self, dinitial: bool) -> list[Derived]:
+    def _of_scan(self, dinitial: bool, together: int) -> list[Derived]:
         stack, geometry, shape, memory = self.stack, self.geometry, self.shape, self._memory
         w_h = self._transposed("hh", shape.graph.r_gates, stack.output_size) if shape.r_columns else 0
         w_q = self._transposed("hr", (0,), stack.hidden_size) if stack.proj_size else 0
@@ -95,7 +98,12 @@ class Side:
                 dh = memory.take(geometry.hidden_panels * rows * self.width)
                 block.place("rest", dh=dh, dp=self._dp[index])
             block.take(GIVEN)
-            block.set(g_lines=self._lines[index], together=8 if rows <= shape.cut(1).largest else 2)
+            block.set(
+                g_lines=self._lines[index], together=4 if rows == 1 else panel_step(shape.cut(1), rows)
+            )
+            block.set(workers=together)
+            if together > 1:  # they are others than those of the forward pass may have been
+                block.place("zeros", barrier=memory.take_zeros(together * LINE // 4))
             made.append(block)
         return made
 
@@ -269,13 +277,11 @@ class Side:
 
     # A call
 
-    def close(self, count: int, scan_workers: int, moving: Sequence[int]) -> Phases:
+    def close(self, count: int, moving: Sequence[int]) -> Phases:
         """What `count` workers do.
 
         moving: the words of a group's block that differ from call to call."""
         kernels, address = products_after(self.shape.machine), arrange.kernel(self.shape.machine)
-        for block in self._scans:
-            block.set(workers=scan_workers)
         for product in self._products:
             product.share(count, self._apart, self._varying)
         tasks = [self._into, self._sums, self._out_of]

@@ -46,25 +46,27 @@ def wait(f: Function, left: Value) -> None:
         f.call("i32", "sched_yield", [])
 
 
-def barrier(module: Module, name: str, public: bool = False) -> None:
-    """barrier(place, workers): nobody goes on before all `workers` have come.
+LINE = 64
+"""Bytes of a cache line, which each worker has of its own where workers meet."""
 
-    place: a count of those who came (i64), then, on its own cache line, the number of meetings held.
+
+def barrier(module: Module, name: str) -> None:
+    """barrier(place, workers, rank): nobody goes on before all `workers` have come.
+
+    place: a line for each worker, on which that one alone writes how many meetings it has come to. So who
+    waits hears of another by reading that one's line, and nobody waits for the right to write.
     """
-    f = module.function(name, [(PTR, "place"), (I64, "workers")], public=public)
-    place, workers = f.arguments
+    f = module.function(name, [(PTR, "place"), (I64, "workers"), (I64, "rank")])
+    place, workers, rank = f.arguments
     with f.when(f.compare("sgt", workers, 1)):
-        meeting = f.at(place, 64)
-        before = f.op(I64, f"load atomic i64, ptr {meeting.name} acquire, align 8")
-        came = f.op(I64, f"atomicrmw add ptr {place.name}, i64 1 acq_rel")
-        last = f.compare("eq", came + 1, workers)
-        with f.when(last):
-            f.do(f"store atomic i64 0, ptr {place.name} release, align 8")
-            following = before + 1
-            f.do(f"store atomic i64 {following.name}, ptr {meeting.name} release, align 8")
+        own = f.at(place, rank * LINE)
+        meeting = f.load(I64, own, 8) + 1
+        f.do(f"store atomic i64 {meeting.name}, ptr {own.name} release, align 8")
         left = patience(f)
-        with f.whilst() as after:
-            now = f.op(I64, f"load atomic i64, ptr {meeting.name} acquire, align 8")
-            f.leave_unless(f.compare("eq", now, before), after)
+        with f.loop(0, workers) as other, f.whilst() as after:
+            line = f.at(place, other * LINE)
+            came = f.op(I64, f"load atomic i64, ptr {line.name} acquire, align 8")
+            # The other may have come to the next one by now.
+            f.leave_unless(f.compare("slt", came, meeting), after)
             wait(f, left)
     f.finish()
