@@ -118,8 +118,9 @@ class Group:
             return panel_step(geometry.shape.cut(columns), len(self.rows.rowmap))
         panel = 4 * columns * geometry.stack.output_size * geometry.width
         larger = panel * (geometry.hidden_panels // workers) > _L1
-        # A tile needs three sums or more, for each waits for the one before.
-        return 1 if larger and columns >= 3 and panel <= _L1 // 2 else 4
+        # A tile needs three sums or more, each waiting for itself; a projection's has one a panel.
+        enough = columns >= 3 and not geometry.shape.projected
+        return 1 if enough and larger and panel <= _L1 // 2 else 4
 
     def state_sizes(self) -> dict[str, int]:
         """The memory of the states: two slots, or every step's for the backward."""
