@@ -25,7 +25,7 @@ class Side:
     A parameter's gradient whose rows and columns fill panels is written where it stays; another is
     written in panels and copied.
 
-    together: how many workers share a scan.
+    workers: how many share a scan.
     apart: whether who scans a group also makes the products of its rows, which are in its caches.
     parts: whether each group makes its own part of a sum; so the bits are the same whoever makes it.
     """
@@ -39,7 +39,7 @@ class Side:
         indexed: bool,
         dx: bool,
         dinitial: bool,
-        together: int,
+        workers: int,
         apart: bool,
         parts: bool,
     ) -> None:
@@ -61,7 +61,7 @@ class Side:
         # Where both biases are added to the same gates, they have the same gradient.
         self._one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
         self.results = Results(stack)
-        self._scans = self._of_scan(dinitial, together)
+        self._scans = self._of_scan(dinitial, workers)
         if self.shape.reads_input:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
@@ -74,7 +74,7 @@ class Side:
                 block.same("operand", "raw")
                 block.same("o_lines", "s_lines")
 
-    def _of_scan(self, dinitial: bool, together: int) -> list[Derived]:
+    def _of_scan(self, dinitial: bool, workers: int) -> list[Derived]:
         stack, geometry, shape, memory = self.stack, self.geometry, self.shape, self._memory
         w_h = self._transposed("hh", shape.graph.r_gates, stack.output_size) if shape.r_columns else 0
         w_q = self._transposed("hr", (0,), stack.hidden_size) if stack.proj_size else 0
@@ -101,9 +101,9 @@ class Side:
             block.set(
                 g_lines=self._lines[index], together=4 if rows == 1 else panel_step(shape.cut(1), rows)
             )
-            block.set(workers=together)
-            if together > 1:  # they are others than those of the forward pass may have been
-                block.place("zeros", barrier=memory.take_zeros(together * LINE // 4))
+            block.set(workers=workers)
+            if workers > 1:  # they are others than those of the forward pass may have been
+                block.place("zeros", barrier=memory.take_zeros(workers * LINE // 4))
             made.append(block)
         return made
 
