@@ -143,6 +143,28 @@ print("whole")
     assert finish(start(program, OMP_THREAD_LIMIT="2")) == "whole\n"
 
 
+# The address space has many small holes, and room for more only 8 GiB below them.
+SCATTERED = """
+import ctypes, mmap
+c = ctypes.CDLL(None)
+c.mmap.restype, size = ctypes.c_size_t, ctypes.c_size_t
+c.mmap.argtypes, c.munmap.argtypes = [size, size, *[ctypes.c_int] * 3, ctypes.c_long], [size, size]
+take = lambda n: c.mmap(0, n, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+holes = [take(1 << 14) for _ in range(4000)]
+below = take(1 << 33)
+while take(1 << 15) > below:
+    pass
+for hole in holes[::2]:
+    c.munmap(hole, 1 << 14)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where memory lies is Linux's choice here")
+def test_kernels_are_loaded_where_memory_is_scattered():
+    first, rest = PROGRAM.split("\n", 2)[1:]
+    assert finish(start(first + SCATTERED + rest)) == "agrees\n"
+
+
 def test_spawn():
     context = torch.multiprocessing.get_context("spawn")
     m, x = layer("gru", 32, 96).requires_grad_(False), torch.randn(16, 20, 32)

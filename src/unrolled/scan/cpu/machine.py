@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +79,9 @@ def _binding() -> Any:
 
 @cache
 def _jit() -> Any:
-    return _binding().create_lljit_compiler(_target())
+    # The older linker asks for a piece of memory for each section, and aborts the process where they lie
+    # more than 2 GiB apart: between them may be all of CUDA. LLVM has no complete other one for Windows.
+    return _binding().create_lljit_compiler(_target(), use_jit_link=sys.platform != "win32")
 
 
 def _target() -> Any:
