@@ -1,5 +1,8 @@
 """What holds on a CPU holds on a GPU: every cell's numbers, and runs that are stopped and go on."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -45,6 +48,42 @@ def test_every_cell_gives_what_it_gives_on_a_cpu(name, options):
         torch.testing.assert_close([t.cpu() for t in found[1]], found[0], atol=1e-4, rtol=1e-4)
     batch = ur.Vocabulary("helo!").encode(["hello", "eo!", "lleel"])
     torch.testing.assert_close(there(batch.to("cuda"))[0].cpu(), here(batch)[0], atol=1e-5, rtol=1e-5)
+
+
+PYTORCHS = ("rnn_tanh", "rnn_relu", "gru", "lstm")
+
+
+@pytest.mark.parametrize("name", PYTORCHS)
+def test_a_copys_parameters_lie_in_one_piece(name):
+    # If they did not, PyTorch would warn, which is an error here.
+    layers = [ur.Recurrent(CELLS[name], 5, 7, num_layers=2, device="cuda")]
+    kinds = {"rnn_tanh": ur.RNN, "gru": ur.GRU, "lstm": ur.LSTM}
+    layers += [kinds[name](5, 7, num_layers=2).cuda()] if name in kinds else []
+    x = torch.randn(9, 4, 5, device="cuda")
+    for layer in layers:
+        for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            torch.testing.assert_close(other(x)[0], layer(x)[0])
+            assert len({p.untyped_storage().data_ptr() for p in other.parameters()}) == 1
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([9, 0, 3, 7])])
+@pytest.mark.parametrize("name", [*PYTORCHS, "min_gru"])
+def test_autocast(name, lengths):
+    layer = ur.Recurrent(CELLS[name], 5, 7, num_layers=2, batch_first=True, device="cuda")
+    x = torch.randn(4, 9, 5, device="cuda")
+    wanted, _ = layer(x, lengths=lengths)
+    with torch.autocast("cuda", torch.bfloat16):
+        output, state = layer(x, lengths=lengths)
+    assert output.dtype is torch.bfloat16
+    assert all(s.dtype is torch.bfloat16 for s in (state if isinstance(state, tuple) else (state,)))
+    torch.testing.assert_close(output.float(), wanted, atol=0.05, rtol=0.05)
+    found, truth = (torch.autograd.grad(o.sum(), list(layer.parameters())) for o in (output, wanted))
+    for got, want in zip(found, truth, strict=True):
+        assert got.dtype is torch.float32
+        torch.testing.assert_close(got, want, atol=0.05 * want.abs().max().item() + 0.01, rtol=0.05)
+    double = layer.double()
+    with torch.autocast("cuda", torch.bfloat16):
+        assert double(x.double())[0].dtype is torch.float64
 
 
 class KilledError(Exception):

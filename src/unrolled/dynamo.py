@@ -1,15 +1,18 @@
-"""torch.compile sees into our layers: it breaks its graph at every torch.nn.RNN, GRU and LSTM unless told.
+"""What torch.compile must be told: to see into our layers, and not into the engine that runs them.
 
-The refusal goes by isinstance, and ours are torch.nn's classes so that programs that ask for those find
-them. torch._dynamo.config.allow_rnn lifts it for all; here it is lifted while a layer of ours is looked at,
-so that torch.nn's own are treated as before.
+It breaks its graph at every torch.nn.RNN, GRU and LSTM. The refusal goes by isinstance, and ours are
+torch.nn's classes so that programs that ask for those find them. torch._dynamo.config.allow_rnn lifts it
+for all; here it is lifted while a layer of ours is looked at, so that torch.nn's own are treated as before.
+
+Where it gives a function up (under torch.func, after too many recompilations) it runs it as it is and tries
+every function that this calls: an engine's hundred small ones, by what no graph can hold.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -18,27 +21,33 @@ from typing import Any
 
 from torch import nn
 
-_BUILDER = "torch._dynamo.variables.builder"
+_ENGINE = "unrolled.scan.cpu"
 
 
 def admit(layers: type[nn.Module]) -> None:
-    """Lets torch.compile trace modules of this class, now or, if it is not loaded yet, when it is."""
-    if _BUILDER in sys.modules:
-        _wrap(sys.modules[_BUILDER], layers)
+    """Lets torch.compile trace modules of this class, now or, if it is not loaded yet, when it is; what
+    their engine does is never compiled."""
+    _when_loaded("torch._dynamo.trace_rules", lambda rules: rules.add(_ENGINE))
+    _when_loaded("torch._dynamo.variables.builder", functools.partial(_wrap, layers))
+
+
+def _when_loaded(name: str, tell: Callable[[Any], None]) -> None:
+    if name in sys.modules:
+        tell(sys.modules[name])
     else:
-        sys.meta_path.insert(0, _WhenLoaded(layers))
+        sys.meta_path.insert(0, _WhenLoaded(name, tell))
 
 
 class _WhenLoaded(MetaPathFinder):
-    """Asked first for every module, and so knows when the compiler is loaded."""
+    """Asked first for every module, and so knows when one is loaded."""
 
-    def __init__(self, layers: type[nn.Module]) -> None:
-        self.layers = layers
+    def __init__(self, name: str, tell: Callable[[Any], None]) -> None:
+        self.name, self.tell = name, tell
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _BUILDER or self not in sys.meta_path:
+        if fullname != self.name or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
@@ -47,13 +56,13 @@ class _WhenLoaded(MetaPathFinder):
 
             def exec_module(module: ModuleType) -> None:
                 execute(module)
-                _wrap(module, self.layers)
+                self.tell(module)
 
             spec.loader.exec_module = exec_module
         return spec
 
 
-def _wrap(builder: ModuleType, layers: type[nn.Module]) -> None:
+def _wrap(layers: type[nn.Module], builder: Any) -> None:
     known: Any = getattr(builder, "VariableBuilder", None)
     if not hasattr(known, "wrap_module"):
         return  # another torch: its own message about RNNs then says what to set

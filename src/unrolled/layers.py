@@ -13,7 +13,7 @@ from . import cells
 from .cells import Cell
 from .errors import Error
 from .options import check_cell, check_options, reads_output
-from .scan import Stack, aten
+from .scan import Stack
 from .scanned import Scanned
 
 
@@ -181,12 +181,12 @@ class Recurrent(Scanned):
         for name, shape in self.stack.shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
-        aten.compact(self.stack, self._flat())
+        self._compact()
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Recurrent:
         # Whatever moves the parameters, to a GPU for one.
         moved = super()._apply(fn, recurse)
-        aten.compact(self.stack, self._flat())
+        self._compact()
         return moved
 
     def reset_parameters(self) -> None:

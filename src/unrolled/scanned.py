@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from . import dynamo
 from .errors import Error
 from .options import check_options
-from .scan import Call, Explanation, Stack, State, engines, folded, scan, validate
+from .scan import Call, Explanation, Stack, State, aten, engines, folded, scan, validate
 from .scripting import Scriptable
 from .text import Batch
 
@@ -89,6 +89,10 @@ class Scanned(Scriptable):
             training=self.training,
         )
 
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._compact()  # the parameters of a copy lie apart
+
     def __setattr__(self, name: str, value: Any) -> None:
         # As in torch.nn, the rate may be changed after the layer was made.
         if name == "dropout" and "stack" in self.__dict__:
@@ -131,6 +135,11 @@ class Scanned(Scriptable):
             return list(map(own.__getitem__, self.stack.shapes))
         except KeyError:  # a parametrised one is no parameter any more, but an attribute
             return [getattr(self, name) for name in self.stack.shapes]
+
+    def _compact(self) -> None:
+        """Lays the parameters as the GPU's kernels read them; parametrised ones are others at each call."""
+        if self.stack.shapes.keys() <= self._parameters.keys():
+            aten.compact(self.stack, self._flat())
 
     def _unwrap(
         self, input: Tensor | Batch, lengths: Tensor | Sequence[int] | None

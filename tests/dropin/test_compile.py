@@ -164,6 +164,20 @@ def test_torch_func_inside_the_graph():
     torch.testing.assert_close(compiled(x), per_sample(x))
 
 
+@pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
+def test_torch_func_around_a_compiled_layer_that_then_runs_as_before():
+    # The compiler gives such calls up, and would compile what the engine calls one by one from then on.
+    layer, x = ur.GRU(3, 4, batch_first=True), torch.randn(2, 5, 3)
+    compiled = torch.compile(layer, backend="aot_eager")
+    wanted = layer(x)
+    torch.testing.assert_close(compiled(x), wanted)
+    gradients = [torch.func.grad(lambda x, f=f: f(x)[0].square().sum())(x) for f in (compiled, layer)]
+    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(torch.func.vmap(lambda row: compiled(row)[0])(x), wanted[0])
+    for _ in range(3):
+        torch.testing.assert_close(compiled(x), wanted)
+
+
 @pytest.mark.parametrize("embedding_size", [0, 4])
 def test_a_language_model_reads_symbols_in_one_graph(embedding_size):
     vocabulary = ur.Vocabulary("hello")

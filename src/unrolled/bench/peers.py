@@ -75,6 +75,7 @@ class _Jax:
     def __init__(self, layer: str, weights: list[np.ndarray], x: np.ndarray, weighting: np.ndarray) -> None:
         import jax  # pyright: ignore[reportMissingImports]
 
+        jax.config.update("jax_platforms", "cpu")  # where JAX finds a GPU it would compute there
         outputs = _jax_layer(layer)
         self._arguments = tuple(jax.numpy.asarray(a) for a in (np.swapaxes(x, 0, 1), *weights))
         fixed = jax.numpy.asarray(np.swapaxes(weighting, 0, 1))

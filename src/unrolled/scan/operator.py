@@ -37,7 +37,14 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     return output, tuple(states)
 
 
-@torch.library.custom_op("unrolled::scan", mutates_args=())
+# Written out, for not every version of PyTorch reads it from the annotations.
+_GIVEN = (
+    "Tensor input, Tensor[] parameters, Tensor[] state, "
+    "Tensor? lengths, Tensor? reset, Tensor? seed, str stack"
+)
+
+
+@torch.library.custom_op("unrolled::scan", mutates_args=(), schema=f"({_GIVEN}) -> Tensor[]")
 def _scan(
     input: Tensor,
     parameters: list[Tensor],
@@ -66,7 +73,9 @@ def _(
     return [output, *(s.new_empty(s.shape) for s in state)]
 
 
-@torch.library.custom_op("unrolled::scan_backward", mutates_args=())
+@torch.library.custom_op(
+    "unrolled::scan_backward", mutates_args=(), schema=f"(Tensor[] grads, {_GIVEN}) -> Tensor[]"
+)
 def _scan_backward(
     grads: list[Tensor],
     input: Tensor,

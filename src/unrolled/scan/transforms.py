@@ -15,6 +15,11 @@ def functional() -> int:
     return _functorch.get_dynamic_layer_stack_depth()
 
 
+# As torch.compiler.assume_constant_result does, without importing the whole compiler. Not every version of
+# it can trace what is read there, and for what it traces, the number while it traces is the number.
+functional._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
 def inside() -> bool:
     """Whether any is active."""
     return bool(
@@ -31,7 +36,7 @@ def active() -> frozenset[str]:
     found = {"forward"} if forward_ad._current_level >= 0 else set()
     if torch._C._get_tracing_state():
         found.add("trace")
-    if functional():
+    if _functorch.get_dynamic_layer_stack_depth():
         found |= {i.key().name.lower() for i in _functorch.get_interpreter_stack() or ()}
     return frozenset(found)
 
