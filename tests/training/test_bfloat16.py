@@ -101,6 +101,7 @@ def test_a_device_without_bfloat16_is_refused_and_one_that_gains_nothing_is_said
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.filterwarnings("ignore:RNN module weights are not part of single")
 def test_a_gpu_trains_in_it(tmp_path):
     options = Options(hidden_size=64, embedding_size=8, batch=4, window=16, device="cuda", bfloat16=True)
     assert train_language(TEXT, tmp_path, Plan(steps=100, learning_rate=0.02), options).best < 1.0

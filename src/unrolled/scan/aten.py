@@ -52,12 +52,6 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     return output, tuple(states)
 
 
-def lowers(call: Call) -> bool:
-    """Whether these kernels compute in autocast's dtype by themselves. cuDNN's do, and copy the parameters
-    into one piece of memory as they round them; rounded one by one they would be copied once more."""
-    return call.input.is_cuda and cudnn.is_acceptable(call.input)
-
-
 def compact(stack: Stack, parameters: Sequence[Tensor]) -> None:
     """Moves the parameters of a cell that cuDNN has into one piece of memory, as cuDNN reads them: else it
     would copy them there in every call. Where cuDNN is not, nothing is done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import aten, engines, operator, reference, transforms
+from . import engines, operator, reference, transforms
 from .stack import Call
 
 
@@ -24,23 +24,17 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 def _run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     # Compilers and tracers see one operator, not an engine's kernels or a loop; called as it is, it would
     # cost every eager call tens of microseconds.
-    if _in_graph():
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         # The operator has no rules for torch.func's transformations; the loop consists of what has.
         within = reference if transforms.functional() else operator
         return within.run(call)
     return engines.run(call)
 
 
-def _in_graph() -> bool:
-    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
-
-
 def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
     dtype = call.parameters[0].dtype
     # float64 stays as it is, as in all of torch's operations.
     lower = dtype if dtype is torch.float64 else torch.get_autocast_dtype(device)
-    if not _in_graph() and aten.lowers(call) and engines.choose(call).engine == "aten":
-        return engines.run(call)
     inside = dtype if device == "cpu" else lower
     lowered = Call(
         call.stack,
