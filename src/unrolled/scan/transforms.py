@@ -16,7 +16,8 @@ def functional() -> int:
 
 
 # As torch.compiler.assume_constant_result does, without importing the whole compiler. Not every version of
-# it can trace what is read there, and for what it traces, the number while it traces is the number.
+# it can trace what is read there, and for what it traces, the number while it traces is the number. What
+# may be compiled by itself, with no tensor by which its graph is told from another's, reads it anew.
 functional._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
