@@ -157,6 +157,15 @@ def test_ctrl_c_ends_the_run_with_the_best_model(tmp_path):
     ur.LanguageModel.load(tmp_path)
 
 
+@pytest.fixture
+def interrupted_as_by_hand():
+    # A program that a shell runs in the background ignores SIGINT from the start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted_as_by_hand")
 def test_a_second_ctrl_c_tears_the_run_off_and_says_what_is_left(tmp_path):
     def interrupt(progress):
         # The report of the step, then that of the validation at the end.
