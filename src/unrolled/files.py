@@ -6,6 +6,7 @@ it is written: the system takes the lock away with the process.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,9 +28,10 @@ def _explained(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
         raise Error(
             f"cannot write {place}: {error.strerror or error}; nothing there was changed: "
-            f"free some space or choose another place"
+            f"{'free some space or ' if full else ''}choose another place"
         ) from error
 
 

@@ -60,6 +60,12 @@ REFUSED = {
         CLASSIFY,
         "t.jsonl, line 1: no column 'label'; it has text",
     ),
+    "rows without a label": (
+        "classify",
+        {"t.csv": GOOD + "b,\na, \n"},
+        CLASSIFY,
+        "rows have no 'label', row",
+    ),
     "nothing but empty texts": (
         "classify",
         {"t.csv": "text,label\n" + '"",x\n"",y\n' * 10},
@@ -151,6 +157,10 @@ def test_empty_and_endless_texts_are_texts(accepted, refused, tmp_path):
     rows = [json.loads(line) for line in accepted("predict", "m", "--file", "texts", "--json").splitlines()]
     assert [len(row["text"]) for row in rows] == [0, len(endless)]
     assert all(row["label"] in "xy" and 0.5 <= row["probability"] <= 1 for row in rows)
+    (tmp_path / "texts").write_bytes("a\r\n\r\nb\u2028b\x0cb\r\n".encode())
+    printed = accepted("predict", "m", "--file", "texts", "--json")
+    rows = [json.loads(line) for line in printed.rstrip("\n").split("\n")]
+    assert [row["text"] for row in rows] == ["a", "", "b\u2028b\x0cb"]
     (tmp_path / "v.csv").write_text('text,label\n"",x\na,w\n')
     message = "evaluation: 1 text(s) have the label 'w', which the model does not know; it has x, y"
     assert message in refused("evaluate", "m", "v.csv", *CLASSIFY)

@@ -154,6 +154,9 @@ def test_a_classifiers_path_is_of_what_it_takes_each_beginning_for(classifier):
         (["show", "model", "he", "-o", "a.png", "--figure", "gates", "--unit", "6"], "unit is 6"),
         (["show", "model", "he", "-o", "a.html", "--unit", "6"], "unit is 6"),
         (["show", "model", "he", "-o", "a.png", "--figure", "states", "--layer", "2"], "layer is 2"),
+        (["show", "model", "he", "-o", "a.png", "--layer", "2"], "layer is 2"),
+        (["show", "model", "he", "-o", "a.html", "--layer", "1"], "--layer is for pictures"),
+        (["units", "model", "text.txt", "--seed", str(10**30)], "units: seed is 10000"),
         (["show", "model", "he", "--reference", "nowhere"], "cannot read nowhere"),
         (["show", "model", "he", "--reference", "model/config.json"], "symbol '{'"),
         (

@@ -86,6 +86,19 @@ def test_a_map_is_drawn(here, file, tmp_path, ending):
         assert not re.search(r"(src|href)=", page)
 
 
+def test_no_word_breaks_out_of_the_map(tmp_path):
+    from unrolled.see.map import draw_map
+
+    words = ["<!--<script>", "</script>", "&lt;"]
+    vectors = ur.vectors.WordVectors(words, np.eye(3, dtype=np.float32))
+    draw_map(vectors, tmp_path / "m.html")
+    page = (tmp_path / "m.html").read_text()
+    data = re.search(r'<script id="words" type="application/json">(.*?)</script>', page)
+    assert data is not None
+    assert "<" not in data[1]
+    assert [word for word, _, _ in json.loads(data[1])] == words
+
+
 def test_the_map_is_the_plane_of_most_variance():
     from unrolled.see.map import flat
 

@@ -134,6 +134,17 @@ WRONG = [
     (lambda m, n, w: w[0].dims.__setitem__(1, 1 << 40), "says .*1099511627776.*the file has 45"),
     (lambda m, n, w: w[0].dims.__setitem__(1, -15), "the file has 45"),
     (lambda m, n, w: setattr(w[1], "raw_data", b""), "says .* 75 numbers; the file has 0"),
+    (lambda m, n, w: setattr(w[1], "raw_data", w[1].raw_data + b"x"), "the file has 75.25"),
+    (lambda m, n, w: setattr(w[1], "data_type", 999), "is 999; wanted FLOAT or DOUBLE"),
+    (
+        lambda m, n, w: attribute(n, "direction").CopyFrom(helper.make_attribute("direction", 3)),
+        "its attribute 'direction' is of another type; wanted STRING",
+    ),
+    (
+        lambda m, n, w: attribute(n, "activations").CopyFrom(helper.make_attribute("activations", [1, 2])),
+        "'activations' is of another type; wanted STRINGS",
+    ),
+    (lambda m, n, w: m.graph.node.append(n), "has two nodes named"),
     (
         lambda m, n, w: setattr(w[1], "data_type", onnx.TensorProto.INT32),
         "is INT32; wanted FLOAT or DOUBLE",

@@ -10,6 +10,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::unrolled.EngineWarning")
 TEXTS = ["hello", "", "o", "lleel" * 7]
 
 
+def test_a_prediction_that_fails_leaves_the_model_in_training():
+    model = ur.Classifier(ur.Vocabulary("ab"), ["no", "yes"], hidden_size=3).train()
+    with pytest.raises(ur.Error, match="symbol 'z'"):
+        model.predict(["a", "z"])
+    assert model.training
+
+
 def small(**options):
     torch.manual_seed(0)
     sizes = {"hidden_size": 5, "embedding_size": 3, **options}

@@ -73,12 +73,15 @@ def test_generation_is_repeatable_and_takes_the_likeliest_at_zero():
         text += model.vocabulary.symbols[int(logits[0, -1].argmax())]
     assert text[1:] == greedy
     assert greedy == "".join(model.generate("h", 10, top_k=1, seed=9))
+    for cold in (1e-30, 1e-50, 5e-324):
+        assert greedy == "".join(model.generate("h", 10, temperature=cold, seed=9))
 
 
 @pytest.mark.parametrize(
     ("prompt", "options", "message"),
     [
-        ("", {}, "prompt is empty"),
+        ("", {}, "prompt has no symbols"),
+        (" ", {"unit": "word"}, "prompt has no symbols"),
         ("hex", {}, "symbol 'x'"),
         ("h", {"temperature": -1.0}, "temperature is -1.0"),
         ("h", {"temperature": math.nan}, "temperature is nan"),
@@ -87,8 +90,11 @@ def test_generation_is_repeatable_and_takes_the_likeliest_at_zero():
     ],
 )
 def test_generation_refuses(prompt, options, message):
+    model = small()
+    if "unit" in options:
+        model = ur.LanguageModel(ur.Vocabulary(["a", "b"], unit=options.pop("unit")), hidden_size=3)
     with pytest.raises(ur.Error, match=message):
-        next(small().generate(prompt, **{"length": 3, **options}))
+        next(model.generate(prompt, **{"length": 3, **options}))
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,29 @@ def test_a_picture_shows_what_was_recorded(model, tmp_path, monkeypatch):
     torch.testing.assert_close(torch.tensor(below.images[0].get_array().data), top)
 
 
+def test_the_overview_is_of_the_layer_that_is_asked_for(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, buffer, **options: figures.append(figure))
+    torch.manual_seed(0)
+    recording = see.record(ur.LanguageModel(ur.Vocabulary("helo"), hidden_size=3, num_layers=2), "hello")
+    for layer in (0, 1, -1, -2):
+        see.draw(recording, tmp_path / "a.png", layer=layer)
+        drawn = torch.tensor(figures[-1].axes[0].images[0].get_array().data)
+        torch.testing.assert_close(drawn, recording.layers[layer].states["h"].T, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ur.Error, match="layer is 2"):
+        see.draw(recording, tmp_path / "a.png", layer=2)
+
+
+def test_what_no_font_has_is_labelled_with_its_code_point():
+    from unrolled.see.picture import fonts
+
+    families, label = fonts(["A", "\U0010fffd"])
+    assert not any(family.startswith("Last Resort") for family in families)
+    assert (label("A"), label("\U0010fffd")) == ("A", "10FFFD")
+
+
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [

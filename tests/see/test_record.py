@@ -9,6 +9,7 @@ from unrolled import see
 from unrolled.cells import CELLS
 from unrolled.models import LanguageModel
 from unrolled.scan.reference import project, step
+from unrolled.text.units import make_unit
 
 TEXT = "hello, hollow hole"
 
@@ -160,6 +161,21 @@ def test_a_tagger_is_recorded_word_by_word(options):
         torch.testing.assert_close(layers[-1], both, rtol=1e-5, atol=1e-6)
     with pytest.raises(ur.Error, match="no words"):
         see.record(model, " ")
+
+
+@pytest.mark.parametrize(("unit", "text"), [("word", "good film here now bad"), ("jamo", "한국 영화")])
+def test_what_a_classifier_reads_is_what_is_recorded(unit, text):
+    torch.manual_seed(0)
+    vocabulary = ur.Vocabulary(sorted(set(make_unit(unit).cut(text))), unit=unit)
+    options = {"hidden_size": 4, "embedding_size": 3, "bidirectional": True, "longest": 4}
+    model = ur.Classifier(vocabulary, ["no", "yes"], **options).eval()
+    recording = see.record(model, text)
+    assert len(recording.symbols) == 4
+    wanted = model.probabilities([text])[0]
+    torch.testing.assert_close(recording.label_probabilities[-1], wanted, rtol=1e-5, atol=1e-6)
+    (begin, outputs), *more = see.rows(model, [text])
+    assert (begin, more) == (0, [])
+    torch.testing.assert_close(outputs[-1], recording.hidden, rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_is_left_behind():

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import unrolled as ur
+from unrolled.serve.predicting import predictor
+from unrolled.serve.server import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.EngineWarning")
 
@@ -50,6 +52,26 @@ def test_classes_are_the_models(server, folders):
         assert found["label"] == max(pairs, key=pairs.get)
     one = server.post("/v1/predict", {"texts": ["I"], "model": "moods", "top": 1})
     assert len(one["predictions"][0]["probabilities"]) == 1
+
+
+def test_a_classifiers_n_grams_have_their_votes():
+    torch.manual_seed(0)
+    model = ur.Classifier(ur.Vocabulary("helo"), ["sad", "happy"], hidden_size=3, embedding_size=2, grams=2)
+    torch.nn.init.normal_(model.votes.weight)
+    texts = ["hello", "", "o", "lleel" * 7]
+    served = predictor("model", model)
+    answers = served.whole(texts, [2] * len(texts))
+    for row, answer in zip(model.probabilities(texts).tolist(), answers, strict=True):
+        close(json.loads(answer)["probabilities"], dict(zip(model.labels, row, strict=True)))
+    assert answers == [served.whole([text], [2])[0] for text in texts]
+
+
+def test_models_of_one_name_are_all_served(tmp_path):
+    names = ["x/m", "y/m-2", "z/m", "w/m"]
+    for name in names:
+        ur.LanguageModel(ur.Vocabulary("ab"), hidden_size=2).save(tmp_path / name)
+    found = [one.name for one in load([tmp_path / name for name in names])]
+    assert found == ["m", "m-2", "m-3", "m-4"]
 
 
 def test_tags_are_the_models(server, folders):
@@ -166,9 +188,20 @@ def test_a_generated_text_is_the_models(server, gru):
     wanted = "".join(gru.generate("The " * 60, 50, **options))
     assert stream(server, prompt="The " * 60, length=50, **options) == wanted
     greedy = "".join(gru.generate("The", 9, temperature=0))
-    assert stream(server, prompt="The", length=9, temperature=0) == greedy
+    for cold in (0, 1e-50):
+        assert stream(server, prompt="The", length=9, temperature=cold) == greedy
     assert len(stream(server, length=7)) == 7
     assert len(stream(server, length=3, model="lstm")) == 3
+
+
+def test_a_text_of_words_without_a_word_is_refused(start, tmp_path):
+    ur.LanguageModel(ur.Vocabulary(["a", "b"], unit="word"), hidden_size=3).save(tmp_path / "words")
+    server = start(tmp_path / "words")
+    for path, data, says in (
+        ("/v1/predict", {"texts": ["a", " "]}, "texts[1] has no symbols"),
+        ("/v1/generate", {"prompt": " \n"}, "prompt has no symbols"),
+    ):
+        assert says in server.post(path, data, 422)["error"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +210,7 @@ def test_a_generated_text_is_the_models(server, gru):
         ("/v1/predict", {}, "texts is missing"),
         ("/v1/predict", {"texts": "one"}, "texts is a text"),
         ("/v1/predict", {"texts": ["a", 1]}, "texts[1] is 1"),
-        ("/v1/predict", {"texts": ["a", ""]}, "texts[1] is empty"),
+        ("/v1/predict", {"texts": ["a", ""]}, "texts[1] has no symbols"),
         ("/v1/predict", {"texts": ["a"] * 257}, "257 texts"),
         ("/v1/predict", {"texts": ["é"]}, "not among the"),
         ("/v1/predict", {"texts": ["\ud800"]}, "not among the"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -221,6 +222,23 @@ def test_the_log_is_moved_while_changes_go_on_and_begins_anew(tmp_path):
     store = open_store(f"sqlite:///{tmp_path / 'a.db'}", Keeping())
     assert store.get(["7"]) == [session(300, bytes(112))]
     store.close()
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE session", None])
+def test_a_damaged_file_is_one_sentence_and_is_let_go(tmp_path, change):
+    file = tmp_path / "a.db"
+    store = open_store(f"sqlite:///{file}", Keeping())
+    store.create([(str(i), session(i, bytes(1000))) for i in range(50)])
+    store.close()
+    if change is None:
+        content = file.read_bytes()
+        file.write_bytes(content[:2048] + b"\xff" * (len(content) - 2048))
+    else:
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(change)
+    for _ in range(2):  # the lock is let go
+        with pytest.raises(ur.Error, match=r"cannot open .*a\.db for sessions"):
+            open_store(f"sqlite:///{file}", Keeping())
 
 
 def test_the_file_is_read_back_in_order(tmp_path):

@@ -122,7 +122,10 @@ def test_pages_elsewhere_cannot_ask(server):
     evil = {"Origin": "http://evil.example"}
     assert server.ask("POST", "/v1/sessions", {}, headers=evil)[0] == 403
     assert server.ask("POST", "/v1/sessions", {}, headers={"Origin": "null"})[0] == 403
-    assert server.ask("GET", "/health", headers={"Host": "evil.example"})[0] == 421
+    for host in ("evil.example", "[", "127.0.0.1:[", ""):
+        assert server.ask("GET", "/health", headers={"Host": host})[0] == 421, host
+    for origin in ("http://[", "http://[::1", ""):
+        assert server.ask("POST", "/v1/sessions", {}, headers={"Origin": origin})[0] == 403, origin
     own = {"Origin": server.url}
     assert server.ask("POST", "/v1/sessions", {}, headers=own)[0] == 201
 

@@ -120,13 +120,14 @@ def _damaged(content, name):
         "empty": b"",
         "text": b"some text",
         "cut": content[:-20],
+        "deep": content[: -8 - length] + b"[" * 100_000 + struct.pack("<Q", 100_000),
         "length": content[:-8] + struct.pack("<Q", 10**12),
         "middle": content[:20] + content[40:],
     }[name]
 
 
 @pytest.mark.parametrize(
-    "name", ["symbols", "sentences", "dtype", "empty", "text", "cut", "length", "middle"]
+    "name", ["symbols", "sentences", "dtype", "empty", "text", "cut", "deep", "length", "middle"]
 )
 def test_a_wrong_index_is_one_sentence(file, tmp_path, name):
     place = tmp_path / "x.index"

@@ -193,6 +193,23 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("newlines", [True, False])
+def test_a_binary_file_ends_wherever_its_pieces_do(tmp_path, monkeypatch, newlines):
+    place = tmp_path / "v.bin"
+    end = b"\n" if newlines else b""
+    place.write_bytes(b"2 2\n" + b"".join(w + b" " + struct.pack("2f", 1, 2) + end for w in (b"a", b"b")))
+    size = place.stat().st_size
+    for piece in range(size - 3, size + 3):
+        monkeypatch.setattr("unrolled.vectors.stream.PIECE", piece)
+        assert ur.vectors.read(place).words == ("a", "b")
+
+
+@pytest.mark.parametrize("word", ["+-5", "9" * 5000])
+def test_a_first_line_that_only_looks_like_a_header_is_a_row(tmp_path, word):
+    (tmp_path / "v.txt").write_text(f"{word} 3\n")
+    assert ur.vectors.read(tmp_path / "v.txt").words == (word,)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_file_is_one_sentence(tmp_path, name):
     content, message = WRONG[name]
@@ -223,6 +240,7 @@ def test_a_wrong_safetensors_file_is_one_sentence(tmp_path):
         (packed(matrix, b'["a", "a"]'), "'a' is there twice"),
         (packed(matrix, b'["a", 1]'), "not a list of strings"),
         (packed(matrix, b'["a"'), "not JSON"),
+        (packed(matrix, b"[" * 100_000), "not JSON"),
         (packed(matrix * np.float32(np.nan), b'["a", "b"]'), "holds nan"),
     ]
     for content, message in wrong:

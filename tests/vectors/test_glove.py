@@ -106,6 +106,7 @@ def test_one_thread_and_a_seed_give_the_same_bits():
         ({"power": float("nan")}, "power is nan"),
         ({"memory": 5}, "memory is 5 bytes"),
         ({"threads": 0}, "threads is 0"),
+        ({"seed": -1}, "GloVe: seed is -1"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

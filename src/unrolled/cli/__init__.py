@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import torch
 import typer
 
 from ..errors import Error
@@ -64,4 +65,12 @@ def main() -> None:
         app()
     except Error as error:
         print(f"unrolled: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        # Of a CPU's memory torch says it by a plain RuntimeError.
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "alloc_cpu" in str(error)
+        if not full:
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "the system gave no more"
+        print(f"unrolled: too little memory ({reason}); choose smaller sizes", file=sys.stderr)
         sys.exit(2)

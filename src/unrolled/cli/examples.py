@@ -12,9 +12,15 @@ from ..training import Example
 def labelled(file: Path, text: str, label: str, labels: str | None = None) -> list[Example]:
     """The rows of a table, or those with one of `labels` (separated by commas) only.
 
-    Raises Error if the file has no such column, or no row has one of the labels.
+    Raises Error if the file has no such column, a row has no label, or no row has one of the labels.
     """
     rows = [Example(*row) for row in read_columns(file, [text, label])]
+    bare = [number for number, row in enumerate(rows, 1) if not row.label.strip()]
+    if bare and labels is None:
+        raise Error(
+            f"{file}: {len(bare):,} of {len(rows):,} rows have no {label!r}, row {bare[0]:,} the first; "
+            f"give each a label, or name with --labels those to read"
+        )
     if labels is None:
         return rows
     wanted = [name.strip() for name in labels.split(",")]

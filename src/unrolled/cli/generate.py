@@ -7,7 +7,6 @@ from pathlib import Path
 import typer
 
 from ..models import LanguageModel
-from ..text.units import Word
 
 
 def generate(
@@ -24,19 +23,14 @@ def generate(
 ) -> None:
     """Write on from a prompt, symbol by symbol as they come."""
     loaded = LanguageModel.load(model)
-    start = beginning(loaded) if prompt is None else prompt
+    start = loaded.beginning if prompt is None else prompt
     symbols = loaded.generate(start, length, temperature=temperature, top_k=top_k, seed=seed)
     vocabulary = loaded.vocabulary
     # Bytes become characters, jamo syllables, and words get spaces between.
     pieces = vocabulary.stream(map(vocabulary.index, symbols))
     first = next(pieces, "")
-    between = " " if prompt and vocabulary.unit == Word.name and not prompt[-1].isspace() else ""
-    typer.echo(f"{prompt or ''}{between}{first}", nl=False)
+    given = prompt or ""
+    typer.echo(f"{given}{vocabulary.between(given)}{first}", nl=False)
     for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
-
-
-def beginning(model: LanguageModel) -> str:
-    """What to write on from where there is no prompt: a new line, or else the first symbol known."""
-    return "\n" if "\n" in model.vocabulary else model.vocabulary.symbols[0]

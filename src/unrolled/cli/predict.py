@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,9 @@ def predict(
     """Give each text its label and how probable it is; for a tagger, each word its tag."""
     if (texts is None) == (file is None):
         raise Error("predict: give texts as arguments, or a file with --file")
-    given = texts if file is None else read_text(file).splitlines()
+    given = (
+        texts if file is None else [line.rstrip("\r\n") for line in StringIO(read_text(file), newline=None)]
+    )
     loaded = load(model)
     if isinstance(loaded, Tagger):
         _tags(loaded, given or [], as_json)

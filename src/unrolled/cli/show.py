@@ -7,10 +7,19 @@ from pathlib import Path
 import typer
 
 from ..errors import Error
-from ..models.base import Model
-from ..see import FIGURES, Recording, check_page, check_picture, draw, nearest_passages, record, write_page
+from ..models import Model, load
+from ..see import (
+    FIGURES,
+    Recording,
+    check_page,
+    check_picture,
+    draw,
+    nearest_passages,
+    record,
+    symbols_of,
+    write_page,
+)
 from ..text import read_text
-from .loading import load_model
 
 
 def show(
@@ -22,7 +31,7 @@ def show(
     reference: Path = typer.Option(
         None, help="A UTF-8 text in which to look for the nearest states (page).", show_default=False
     ),
-    reference_limit: int = typer.Option(200_000, help="Symbols of the reference to read."),
+    reference_limit: int = typer.Option(200_000, help="Characters of the reference to read."),
     figure: str = typer.Option("overview", help=f"Which picture: {', '.join(FIGURES)}."),
     layer: int = typer.Option(
         -1, help="The layer of the picture, from 0; -1 is the last.", show_default=False
@@ -31,16 +40,21 @@ def show(
 ) -> None:
     """Show what the hidden state does over a text: a page to look around in, or a picture."""
     if out.suffix.lower() not in (".html", ".htm"):
-        place = check_picture(out, len(text), figure)
-        recording = record(load_model(model), text)
+        check_picture(out, figure=figure)  # before anything is read
+        loaded = load(model)
+        place = check_picture(out, len(symbols_of(loaded, text)), figure)
+        recording = record(loaded, text)
         draw(recording, place, title=model.resolve().name, figure=figure, layer=layer, unit=unit)
-        typer.echo(f"drew {len(text)} characters into {place}")
+        typer.echo(f"drew {len(recording.symbols)} symbols into {place}")
         return
-    place = check_page(out, len(text))
+    check_page(out)
+    if layer != -1:
+        raise Error("--layer is for pictures (.png, .svg, .pdf); a page shows every layer")
     if reference_limit < 1:
-        raise Error(f"--reference-limit is {reference_limit}; wanted at least 1 symbol")
+        raise Error(f"--reference-limit is {reference_limit}; wanted at least 1 character")
     other = None if reference is None else read_text(reference)
-    loaded = load_model(model)
+    loaded = load(model)
+    place = check_page(out, len(symbols_of(loaded, text)))
     recording = record(loaded, text)
     found: dict[str, object] = {}
     if other is not None:

@@ -12,8 +12,7 @@ import typer
 from torch import Tensor
 
 from ..errors import Error
-from ..models import Tagger
-from ..models.base import Model
+from ..models import Model, Tagger, load
 from ..see import (
     Example,
     Ranking,
@@ -29,7 +28,6 @@ from ..see import (
 )
 from ..text import read_columns, read_text
 from ..text.tagged import Sentence, read_sentences
-from .loading import load_model
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -72,7 +70,7 @@ def units(
         raise Error(f"--limit is {limit}; wanted at least 1 character")
     if label is not None and text is None:
         raise Error("--label names a column of a table; name the column of texts too, with --text")
-    loaded = load_model(model)
+    loaded = load(model)
     if isinstance(loaded, Tagger):
         if text is not None:
             raise Error("a tagger reads tagged sentences (CoNLL-U, or a word and its tag a line), no table")
@@ -160,10 +158,10 @@ def _print(ranking: Ranking) -> None:
         verdict = "" if one.beats_control else "   no better than chance"
         typer.echo(f"  layer {one.layer} unit {one.unit:<4} {one.score:+.3f}{auc}{verdict}")
         for example in one.examples:
-            _print_example(example, ranking.binary)
+            _print_example(example)
 
 
-def _print_example(example: Example, binary: bool) -> None:
+def _print_example(example: Example) -> None:
     if all(len(symbol) == 1 for symbol in example.symbols):
         typer.echo("      " + "".join(_shown(symbol) for symbol in example.symbols))
         typer.echo("      " + _bars(example.values) + "  unit")

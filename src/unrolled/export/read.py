@@ -22,6 +22,13 @@ from .stack import NODES, PEEPHOLES
 
 Layer = RNN | GRU | LSTM | Recurrent | Reversed
 
+_INT, _STRING, _STRINGS = (getattr(onnx.AttributeProto, n) for n in ("INT", "STRING", "STRINGS"))
+_ATTRIBUTES = {
+    **dict.fromkeys(("hidden_size", "layout", "linear_before_reset", "input_forget"), _INT),
+    **{"direction": _STRING, "activations": _STRINGS, "clip": onnx.AttributeProto.FLOAT},
+    **dict.fromkeys(("activation_alpha", "activation_beta"), onnx.AttributeProto.FLOATS),
+}
+"""What a node says of itself, and of which type it is."""
 _DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
 
@@ -52,6 +59,8 @@ def layers(path: str | Path) -> dict[str, Layer]:
     for node in model.graph.node:
         if node.op_type in _DEFAULTS:
             name = node.name or f"{node.op_type}_{len(found)}"
+            if name in found:
+                raise Error(f"{path} has two nodes named {name!r}; give each a name of its own")
             inputs = {
                 key: _array(f"{path}: node {name}", values.get(key), key)
                 for key in [*node.input[1:4], *node.input[7:8]]
@@ -69,22 +78,33 @@ def _array(where: str, tensor: onnx.TensorProto | None, name: str) -> np.ndarray
         raise Error(f"{where}: its weight {name!r} is not in the file but computed; it cannot be imported")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise Error(f"{where}: its weight {name!r} lies in another file; save the model in one file")
-    if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
-        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+    numbers: dict[int, tuple[int, Any]] = {
+        onnx.TensorProto.FLOAT: (4, tensor.float_data),
+        onnx.TensorProto.DOUBLE: (8, tensor.double_data),
+    }
+    if tensor.data_type not in numbers:
+        known = onnx.TensorProto.DataType
+        kind = known.Name(tensor.data_type) if tensor.data_type in known.values() else tensor.data_type
         raise Error(f"{where}: its weight {name!r} is {kind}; wanted FLOAT or DOUBLE")
-    size = 4 if tensor.data_type == onnx.TensorProto.FLOAT else 8
-    there = len(tensor.raw_data) // size or len(tensor.float_data) or len(tensor.double_data)
+    size, listed = numbers[tensor.data_type]
+    there = len(tensor.raw_data) / size if tensor.HasField("raw_data") else len(listed)
     stated = int(np.prod([int(n) for n in tensor.dims], dtype=object)) if tensor.dims else 1
     if min(tensor.dims, default=0) < 0 or stated != there:
         raise Error(
-            f"{where}: its weight {name!r} says {list(tensor.dims)}, {stated} numbers; the file has {there}"
+            f"{where}: its weight {name!r} says {list(tensor.dims)}, {stated} numbers; "
+            f"the file has {there:g}"
         )
     return numpy_helper.to_array(tensor)
 
 
 def layer(node: onnx.NodeProto, values: Mapping[str, np.ndarray], where: str = "node") -> Layer:
     """The layer that a node with these weights (by the name of the node's input) is."""
-    options = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    own = [a for a in node.attribute if a.name in _ATTRIBUTES]
+    for a in own:
+        if a.type != (wanted := _ATTRIBUTES[a.name]):
+            kind = onnx.AttributeProto.AttributeType.Name(wanted)
+            raise Error(f"{where}: its attribute {a.name!r} is of another type; wanted {kind}")
+    options = {a.name: helper.get_attribute_value(a) for a in own}
     cell = _cell(node, options, where)
     given = {i: values[key] for i, key in enumerate(node.input) if key and key in values}
     for i in (1, 2):

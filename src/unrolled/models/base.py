@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -248,3 +250,14 @@ def _check_sizes(place: Path, config: dict[str, Any], weights: dict[str, Tensor]
             raise Error(f"{place}: config.json has {name} {size!r}; wanted a whole number from {least}")
         if size > most:
             raise Error(f"{place}: config.json has {name} {size}; the weights are {most} numbers in all")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

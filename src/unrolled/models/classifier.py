@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import Error
 from ..text import Batch, Vocabulary
-from .base import Model, shared_options
+from .base import Model, evaluating, shared_options
 from .deep import Extras
 from .grams import MOST, GramEmbedding, GramVotes
 
@@ -122,14 +122,12 @@ class Classifier(Model):
         """p(label | text), (texts, labels) float32 on the CPU."""
         if isinstance(texts, str):
             raise TypeError("Classifier: texts are one str; wanted a list of texts")
-        training = self.training
-        self.eval()
         rows = [row[: self.config["longest"] or None] for row in self.vocabulary.rows(texts)]
         result = torch.empty(len(rows), len(self.labels))
-        for some in _alike(np.array([len(row) for row in rows], dtype=np.int64)):
-            batch = self.batch([torch.from_numpy(rows[i].astype(np.int64)) for i in some])
-            result[torch.from_numpy(some)] = self(batch).float().softmax(-1).cpu()
-        self.train(training)
+        with evaluating(self):
+            for some in _alike(np.array([len(row) for row in rows], dtype=np.int64)):
+                batch = self.batch([torch.from_numpy(rows[i].astype(np.int64)) for i in some])
+                result[torch.from_numpy(some)] = self(batch).float().softmax(-1).cpu()
         return result
 
     def pool(self, output: Tensor, state: Any, lengths: Tensor) -> Tensor:

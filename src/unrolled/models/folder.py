@@ -97,7 +97,7 @@ def _config(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         text = path.read_bytes()
         config = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Error(f"{path} cannot be read as JSON ({error}); copy it again or train again") from error
     version = config.get("format") if isinstance(config, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import Error
+from ..seeds import generator
 from ..text import Batch, Vocabulary
-from .base import Model, shared_options
+from .base import Model, evaluating, shared_options
 from .deep import Extras
 
 
@@ -92,25 +93,28 @@ class LanguageModel(Model):
         top_k: draw among the k likeliest symbols only.
         seed: the same seed draws the same symbols.
 
-        Raises Error for an empty prompt, a symbol outside the vocabulary, or an option out of range.
+        Raises Error for a prompt without symbols or with one outside the vocabulary, or an option out of
+        range.
         """
-        self._check_generation(prompt, length, temperature, top_k)
-        generator = torch.Generator().manual_seed(torch.seed() if seed is None else seed)
+        self._check_generation(length, temperature, top_k)
         indices = self.vocabulary.encode(prompt).to(self.device)[None]
-        state, training = None, self.training
-        self.eval()
-        try:
+        if not indices.numel():
+            raise Error("generate: the prompt has no symbols; give at least one to start from")
+        random = generator("generate", seed)
+        state = None
+        with evaluating(self):
             for _ in range(length):
                 logits, state = self(indices, state)
-                chosen = draw_symbol(logits[0, -1].float().cpu(), temperature, top_k, generator)
+                chosen = draw_symbol(logits[0, -1].float().cpu(), temperature, top_k, random)
                 yield self.vocabulary.symbols[chosen]
                 indices = torch.tensor([[chosen]], device=self.device)
-        finally:
-            self.train(training)
 
-    def _check_generation(self, prompt: str, length: int, temperature: float, top_k: int | None) -> None:
-        if not prompt:
-            raise Error("generate: the prompt is empty; give at least one symbol to start from")
+    @property
+    def beginning(self) -> str:
+        """What to write on from where there is no prompt: a new line, or else the first symbol known."""
+        return "\n" if "\n" in self.vocabulary else self.vocabulary.symbols[0]
+
+    def _check_generation(self, length: int, temperature: float, top_k: int | None) -> None:
         if length < 0:
             raise Error(f"generate: length is {length}; wanted 0 or more symbols")
         if not 0 <= temperature < float("inf"):
@@ -142,7 +146,7 @@ class _TiedHead(nn.Module):
 
 def draw_symbol(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
     """The number of a symbol drawn from softmax(logits / temperature); logits: (vocabulary,)."""
-    if temperature == 0:
+    if temperature < torch.finfo(logits.dtype).tiny:  # where it would be 0, or not exact, in this dtype
         return int(logits.argmax())
     if top_k is not None and top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], float("-inf"))

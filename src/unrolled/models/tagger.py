@@ -13,7 +13,7 @@ from ..cells import CELLS
 from ..errors import Error
 from ..layers import Recurrent
 from ..text import Batch, Vocabulary
-from .base import Model, shared_options
+from .base import Model, evaluating, shared_options
 from .deep import Extras
 
 
@@ -122,16 +122,14 @@ class Tagger(Model):
     @torch.inference_mode()
     def predict(self, sentences: Sequence[Sequence[str]], batch: int = 64) -> list[list[str]]:
         """The likeliest tag of each word."""
-        training = self.training
-        self.eval()
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
         found: dict[int, list[str]] = {}
-        for begin in range(0, len(order), batch):
-            some = order[begin : begin + batch]
-            best = self(self.read([sentences[i] for i in some])).argmax(-1).tolist()
-            for i, row in zip(some, best, strict=True):
-                found[i] = [self.tags[tag] for tag in row[: len(sentences[i])]]
-        self.train(training)
+        with evaluating(self):
+            for begin in range(0, len(order), batch):
+                some = order[begin : begin + batch]
+                best = self(self.read([sentences[i] for i in some])).argmax(-1).tolist()
+                for i, row in zip(some, best, strict=True):
+                    found[i] = [self.tags[tag] for tag in row[: len(sentences[i])]]
         return [found[i] for i in range(len(sentences))]
 
     @classmethod

@@ -45,7 +45,7 @@ def scan(
 
     input: (time, batch, feature), or (batch, time, feature) if batch_first, or (time, feature) for one
         sequence; or int64 indices of the same shape without the feature axis, each standing for a
-        one-hot vector (they are trusted to lie in 0..input_size - 1).
+        one-hot vector, from 0 to input_size - 1; for another one the engine raises Error or IndexError.
     parameters: in the order of `stack.shapes`.
     state: (layers * directions, batch, size), or a tuple of one for each state of the cell; None: zeros.
     lengths: (batch,) whole numbers from 0 to time, in any order. Past its length a row's output is zero

@@ -37,7 +37,7 @@ def write_page(recording: Recording, path: str | Path, **options: Any) -> None:
     files.write(place.parent, {place.name: page(recording, **options).encode()})
 
 
-def check_page(path: str | Path, symbols: int) -> Path:
+def check_page(path: str | Path, symbols: int = 0) -> Path:
     """The path, if a page of so many symbols can be written there; raises Error if not."""
     place = Path(path)
     if place.suffix.lower() not in (".html", ".htm"):
@@ -96,7 +96,7 @@ def page(
         "style": style,
         "title": html.escape(title),
         "description": html.escape(description),
-        "data": _json(data),
+        "data": script_json(data),
         "script": script,
     }
     head, *rest = _asset("page.html").split("{{")
@@ -147,7 +147,7 @@ def _likeliest(probabilities: Tensor) -> list[list[tuple[int, float]]]:
     return [[(i, round(p, 4)) for i, p in zip(*row, strict=True)] for row in pairs]
 
 
-def _json(data: dict[str, Any]) -> str:
+def script_json(data: Any) -> str:
     """JSON that can stand in a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -72,7 +72,7 @@ def overview(view: View) -> Figure:
     """Above, one row a hidden unit and one column a symbol; below, the symbols expected after each."""
     if view.recording.probabilities is None:
         return states(view)
-    hidden = view.recording.hidden
+    hidden = view.recording.hidden if view.layer == -1 else view.states
     tall = (_tall(hidden), 0.26 * view.likeliest + 0.1)
     figure = _figure(_wide(view), sum(tall) + 1.3)
     above, below = figure.subplots(2, 1, height_ratios=tall, sharex=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from .. import files
 from ..errors import Error
 from ..vectors import WordVectors
+from .document import script_json
 from .picture import _matplotlib, fonts
 
 SUFFIXES = (".html", ".png", ".svg", ".pdf")
@@ -70,10 +70,9 @@ def draw_map(vectors: WordVectors, path: str | Path, words: int = 1000, title: s
 
 
 def _page(names: tuple[str, ...], places: np.ndarray, title: str, below: str) -> str:
-    # In a script element only </ could end it early.
-    data = json.dumps([[w, *map(float, p.round(5))] for w, p in zip(names, places, strict=True)])
+    data = script_json([[w, *map(float, p.round(5))] for w, p in zip(names, places, strict=True)])
     text = (Path(__file__).parent / "assets" / "map.html").read_text("utf-8")
-    filled = {"TITLE": html.escape(title), "BELOW": html.escape(below), "DATA": data.replace("</", "<\\/")}
+    filled = {"TITLE": html.escape(title), "BELOW": html.escape(below), "DATA": data}
     # In one pass: a word or a title may itself look like a place to fill.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], text)
 

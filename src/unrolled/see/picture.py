@@ -17,7 +17,7 @@ LONGEST = 400
 """The most symbols that one picture can show legibly."""
 
 
-def check_picture(path: str | Path, symbols: int, figure: str = "overview") -> Path:
+def check_picture(path: str | Path, symbols: int = 0, figure: str = "overview") -> Path:
     """The path, if this figure of so many symbols can be drawn there; raises Error if not."""
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:
@@ -78,7 +78,9 @@ def fonts(symbols: Iterable[str]) -> tuple[list[str], Label]:
 
     wanted = {p for s in symbols for p in map(ord, s)}
     families: list[str] = []
-    fonts = sorted(fontManager.ttflist, key=lambda font: (font.name != "DejaVu Sans", font.name))
+    # The last resort has a glyph for everything: a box that says of what kind it is.
+    there = [font for font in fontManager.ttflist if not font.name.startswith("Last Resort")]
+    fonts = sorted(there, key=lambda font: (font.name != "DejaVu Sans", font.name))
     for font in fonts:
         if families and not wanted:
             break

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..models import Tagger
-from ..models.base import Model
+from ..models.base import Model, evaluating
 from ..scan import Call, Watched, watch
 from ..scan.engines import run
 from ..text import Batch
-from .record import encoded, evaluating, symbols_of
+from .record import encoded, symbols_of
 
 WINDOW = 4096
 """Symbols that are read at a time."""
@@ -24,16 +24,18 @@ def carries_state(model: Model) -> bool:
     return not model.layers.stack.bidirectional
 
 
-def windows(model: Model, text: str, window: int = WINDOW) -> Iterator[tuple[int, list[Tensor]]]:
-    """Where each window begins, and the output (time, units) of every layer in it, both directions side
-    by side, on the CPU.
+def windows(model: Model, text: str, window: int | None = WINDOW) -> Iterator[tuple[int, list[Tensor]]]:
+    """Where each window (of so many symbols; None: of all) begins, and the output (time, units) of every
+    layer in it, both directions side by side, on the CPU.
 
     The state is carried from window to window; a bidirectional model reads each from the beginning.
     """
     if isinstance(model, Tagger):
-        yield from _words(model, [symbols_of(model, text)], window)
+        words = symbols_of(model, text)
+        yield from _words(model, [words], window or len(words))
         return
     indices, state = encoded(model, text).indices, None
+    window = window or indices.shape[1]
     for begin in range(0, indices.shape[1], window):
         batch = Batch(indices[:, begin : begin + window], None, model.vocabulary)
         with torch.inference_mode(), evaluating(model):
@@ -58,7 +60,7 @@ def rows(
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(f"{type(model).__name__} reads a text, not a {type(text).__name__}")
-        for _, outputs in windows(model, text, window=len(text)):
+        for _, outputs in windows(model, text, None):
             yield begin, outputs
             begin += len(outputs[0])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,11 +10,11 @@ from torch import Tensor, nn
 from .. import cells
 from ..errors import Error
 from ..models import LanguageModel, Tagger
-from ..models.base import Model
+from ..models.base import Model, evaluating
 from ..scan import Stack, Watched, scan, watch
 from ..scanned import Scanned
 from ..text import Batch
-from ..text.units import make_unit
+from ..text.units import Character, make_unit
 from .trace import Layer, trace
 
 _PLAIN = {
@@ -130,10 +128,12 @@ def _tagged(model: Tagger, text: str) -> Recording:
 
 
 def encoded(model: Model, text: str) -> Batch:
-    """The text as a batch of one row on the model's device; raises Error if it is empty or unknown."""
-    if not text:
+    """What the model reads of a text, as a batch of one row on its device; raises Error if there is nothing
+    to read, or something unknown."""
+    indices = model.vocabulary.encode(text)[: model.config.get("longest") or None]
+    if not len(indices):
         raise Error("the text is empty; give at least one symbol")
-    return model.vocabulary.encode([_read(model, text)]).to(model.device)
+    return Batch(indices[None], None, model.vocabulary).to(model.device)
 
 
 def symbols_of(model: Model, text: str) -> tuple[str, ...]:
@@ -144,15 +144,10 @@ def symbols_of(model: Model, text: str) -> tuple[str, ...]:
         if not words:
             raise Error("the text has no words; give at least one")
         return words
-    numbers, text = encoded(model, text).indices[0].tolist(), _read(model, text)
-    if len(numbers) == len(text):
-        return tuple(text)
+    numbers = encoded(model, text).indices[0].tolist()
+    if model.vocabulary.unit == Character.name:
+        return tuple(model.vocabulary.normalized(text)[: len(numbers)])
     return tuple(model.vocabulary.symbols[i] for i in numbers)
-
-
-def _read(model: Model, text: str) -> str:
-    """What the model reads of a text, in the form of Unicode that it reads."""
-    return model.vocabulary.normalized(text)[: model.config.get("longest") or None]
 
 
 def labels_of(model: Model) -> tuple[str, ...]:
@@ -161,17 +156,6 @@ def labels_of(model: Model) -> tuple[str, ...]:
     if not labels:
         raise Error(f"a model for {model.task!r} predicts neither symbols nor labels")
     return tuple(labels)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _labelled(model: Model, batch: Batch, rows: int = 64) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Error
+from ..seeds import generator
 from .tracks import Track
 
 Windows = Iterator[tuple[int, list[Tensor]]]
@@ -120,8 +121,8 @@ def area_under_curve(values: Tensor, inside: Tensor) -> float:
 def _shifts(length: int, draws: int, seed: int) -> Tensor:
     """How far the track is moved: never by less than a twentieth of the text, either way round."""
     least = max(1, length // 20)
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(least, length - least + 1, (draws,), generator=generator)
+    random = generator("units", seed)
+    return torch.randint(least, length - least + 1, (draws,), generator=random)
 
 
 def _correlations(windows: Windows, tracks: Tensor, shifts: Tensor) -> tuple[Tensor, list[int]]:

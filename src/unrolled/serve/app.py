@@ -135,13 +135,15 @@ class Api:
         known = frozenset({"prompt", "length", "temperature", "top_k", "seed", "model"})
         data = fields.parse(request.scope["body"], known)
         reader = self.predictors.reader(data)
-        prompt = fields.text(data, "prompt", self.limits.text, "") or _beginning(reader)
+        prompt = fields.text(data, "prompt", self.limits.text, "") or reader.model.beginning
         length = fields.whole(data, "length", 1, self.limits.length, min(200, self.limits.length))
         temperature = fields.number(data, "temperature", 0, 100, 0.8)
         top_k = fields.whole(data, "top_k", 1, 1_000_000, None)
         seed = fields.whole(data, "seed", 0, 2**63 - 1, None)
         with explained():
             symbols = reader.encode(prompt)
+        if not len(symbols):
+            raise Refused(422, "prompt has no symbols", "give at least one, or no prompt at all")
         if self.metrics.streams >= self.limits.streams:
             raise Refused(429, f"{self.limits.streams} texts are being generated", "try again in a second")
         drawn: asyncio.Queue[Any] = asyncio.Queue()
@@ -197,10 +199,6 @@ async def sweep(worker: Worker) -> None:
             log.error("%s", error)
         except Refused:
             continue  # the worker has logged why, and the next look may succeed
-
-
-def _beginning(reader: Reader) -> str:
-    return "\n" if "\n" in reader.vocabulary else reader.vocabulary.symbols[0]
 
 
 def _json(data: Any, status: int = 200) -> Response:

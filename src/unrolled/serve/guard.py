@@ -10,7 +10,7 @@ import re
 import time
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -135,7 +135,7 @@ class Guard:
                 421, "the Host header names another machine", "use http://127.0.0.1, or start with --host"
             )
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin.decode("latin-1")).netloc != host:
+        if origin is not None and _split(origin.decode("latin-1")).netloc != host:
             raise Refused(403, "a page of another origin asked", "use this server's own page")
         if self._metrics.active > self._limits.requests and path != "/health":
             raise Refused(503, "the server is busy", "try again in a second")
@@ -222,10 +222,18 @@ def _headers(refused: Refused) -> Headers:
 def _is_local(host: str) -> bool:
     """Whether a Host header names this machine's loopback: a page elsewhere, whose name is made to lead
     here, has another."""
-    name: Any = urlsplit("//" + host).hostname
+    name: Any = _split("//" + host).hostname
     if name is None or name == "localhost":
         return name is not None
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL; of what is none, such as "//[", nothing."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")

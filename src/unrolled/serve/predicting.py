@@ -68,12 +68,13 @@ class NextSymbols(Predictor):
 
     async def predict(self, worker: Worker, texts: Sequence[str], top: int) -> list[str]:
         """The likeliest next symbols."""
-        if "" in texts:
-            raise Refused(422, f"texts[{texts.index('')}] is empty", "give at least one symbol")
         rows, futures = [], []
-        for text in texts:
+        for index, text in enumerate(texts):
+            symbols = self._reader.encode(text)
+            if not len(symbols):
+                raise Refused(422, f"texts[{index}] has no symbols", "give at least one")
             future, tell = promise()
-            rows.append(Row(self._reader, self._reader.encode(text), tell, top))
+            rows.append(Row(self._reader, symbols, tell, top))
             futures.append(future)
         try:
             for row in rows:
@@ -171,6 +172,9 @@ class Classes(_WholeTexts):
         model = self._classifier
         batch = model.batch([model.read(text) for text in texts])
         logits = self._head(self._pooled(*model.hidden(batch), batch.lengths))
+        if model.votes is not None:
+            rows = zip(batch.indices, batch.lengths, strict=True)
+            logits = logits + torch.cat([model.votes(row[None, : int(n)], n[None]) for row, n in rows])
         found = self._likeliest(logits.float().softmax(-1), tops)
         return ["{" + one + "}" if one else diverged() for one in found]
 

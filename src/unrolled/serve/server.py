@@ -53,9 +53,10 @@ def load(folders: Sequence[Path]) -> list[Predictor]:
     """The models in the folders, each named as its folder; raises Error for what cannot be served."""
     found: dict[str, Predictor] = {}
     for folder in folders:
-        name = folder.resolve().name
-        if name in found:
-            name = f"{name}-{len(found) + 1}"
+        own = name = folder.resolve().name
+        while name in found:
+            number = int(name.removeprefix(f"{own}-")) + 1 if name != own else 2
+            name = f"{own}-{number}"
         found[name] = predictor(name, models.load(folder))
     return list(found.values())
 

@@ -46,21 +46,30 @@ class SQLiteStore:
         self._settling = threading.Lock()
         self._unsettled = False
         self._database = self._beside = self._lock = None
+        self._next = 1
         if file is not None:
-            self._lock = _hold(Path(file))
             try:
-                self._database, self._beside = _open(Path(file)), _connect(Path(file))
-            except Error:
-                self._lock.close()
+                self._begin(Path(file))
+            except BaseException:
+                self.close()
                 raise
+
+    def _begin(self, path: Path) -> None:
+        """Reads the file; raises Error if it is damaged, or something else."""
+        self._lock = _hold(path)
+        try:
+            self._database = _open(path)
+            self._beside = _connect(path)
             rows = self._database.execute(
                 "SELECT id, key, used, model, symbols, state FROM session ORDER BY used"
             )
             for id, key, used, model, symbols, state in rows:
                 session = Session(self._models.setdefault(model, model), symbols, state)
                 self._kept[id] = _Kept(key, used, session)
-        self._next = 1 + max((kept.key for kept in self._kept.values()), default=0)
-        self._end_overdue()
+            self._next = 1 + max((kept.key for kept in self._kept.values()), default=0)
+            self._end_overdue()
+        except (sqlite3.DatabaseError, StoreFailed, OSError) as error:
+            raise _unusable(path, error) from error
 
     def create(self, new: Sequence[tuple[str, Session]]) -> None:
         """Keeps new sessions."""
@@ -204,17 +213,18 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    # Made by hand so that only its owner reads it: a state tells something of what was typed.
+    path.touch(mode=0o600)
+    database = _connect(path)
     try:
-        # Made by hand so that only its owner reads it: a state tells something of what was typed.
-        path.touch(mode=0o600)
-        database = _connect(path)
         database.execute("PRAGMA page_size = 1024")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("BEGIN IMMEDIATE")
-        _check(path, database)
+        _check(database)
         database.execute("COMMIT")
-    except (sqlite3.DatabaseError, OSError) as error:
-        raise _unusable(path, error) from error
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
@@ -222,7 +232,7 @@ def _unusable(path: Path, error: Exception) -> Error:
     return Error(f"cannot open {path} for sessions: {error}; give another --sessions, or take it away")
 
 
-def _check(path: Path, database: sqlite3.Connection) -> None:
+def _check(database: sqlite3.Connection) -> None:
     application = database.execute("PRAGMA application_id").fetchone()[0]
     version = database.execute("PRAGMA user_version").fetchone()[0]
     tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

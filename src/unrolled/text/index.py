@@ -44,7 +44,7 @@ class Index:
         self.path = Path(path)
         described, size = _described(self.path)
         self.source, self.name = described["source"], described["name"]
-        self.vocabulary = Vocabulary.from_dict(described["vocabulary"])
+        self.vocabulary = Vocabulary.from_dict(described.get("vocabulary"))
         kind, symbols, sentences = (described[name] for name in ("dtype", "symbols", "sentences"))
         dtype = np.dtype(kind).newbyteorder("<")
         begin = len(MAGIC)
@@ -201,7 +201,7 @@ def _described(place: Path) -> tuple[dict[str, Any], int]:
             described = json.loads(file.read(length))
     except OSError as error:
         raise Error(f"cannot read {place}: {error.strerror or error}; wanted an index") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise wrong from error
     if not isinstance(described, dict) or described.get("dtype") not in _DTYPES:
         raise wrong

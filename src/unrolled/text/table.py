@@ -105,7 +105,7 @@ def _json_rows(place: Path, lines: Iterator[str], columns: Sequence[str]) -> Ite
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise Error(f"{place}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise Error(f"{place}, line {number}: not a JSON object; wanted one with {', '.join(columns)}")

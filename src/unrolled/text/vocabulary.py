@@ -265,8 +265,11 @@ class Vocabulary:
     def continued(self, prompt: str, symbols: Iterable[str]) -> str:
         """The text of symbols that follow a prompt: after a word, a word begins with a space."""
         text = "".join(self.stream(map(self.index, symbols)))
-        between = self.unit == Word.name and text and prompt and not prompt[-1].isspace()
-        return f" {text}" if between else text
+        return self.between(prompt) + text if text else text
+
+    def between(self, prompt: str) -> str:
+        """What stands between a prompt and the symbols that follow it: a space after a word, or nothing."""
+        return " " if self.unit == Word.name and prompt and not prompt[-1].isspace() else ""
 
     def _shown(self, numbers: Iterable[int]) -> Iterator[str]:
         hidden = {self.padding, self.begin, self.end}
@@ -304,7 +307,7 @@ class Vocabulary:
         """The vocabulary in a JSON text; raises Error if it holds something else."""
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise Error(f"Vocabulary: not JSON: {error}") from error
         return cls.from_dict(data)
 

@@ -15,6 +15,7 @@ from .. import files
 from ..errors import Error
 from ..models.base import Model
 from ..models.folder import holds_model
+from ..seeds import check_seed
 from . import checkpoint
 from .loop import fit
 from .parallel import Group, joined
@@ -102,6 +103,7 @@ def train(
     Raises Error before the first step if the task cannot be made, or `out` is not writable or already
     holds a model or another run.
     """
+    check_seed("training", options.seed)
     torch.manual_seed(options.seed)
     with joined() as group:
         task = make(group)
@@ -137,6 +139,10 @@ def _prepare(out: Path, overwrite: bool, resume: bool) -> None:
         if holds_model(out):
             raise Error(f"{out} already holds a model; choose another folder, or say --overwrite")
     if resume and not checkpoint.exists(out):
+        if holds_model(out):
+            raise Error(
+                f"the run in {out} is finished, or was never begun: it holds a model and no checkpoint"
+            )
         checkpoint.read(out)  # says so, before the folder is made
     files.check_writable(out)
     if not resume:
@@ -147,7 +153,7 @@ def device(name: str) -> torch.device:
     """The device of that name; raises Error if it cannot be used here."""
     try:
         found = torch.device(name)
-        torch.empty(1, device=found)
+        torch.empty(1, device=found).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise Error(

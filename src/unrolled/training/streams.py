@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from ..errors import Error
 from ..models import LanguageModel
+from ..models.base import evaluating
 from ..text import Batch
 from .parallel import Group
 
@@ -139,24 +140,22 @@ def symbol_nats(model: LanguageModel, text: Tensor, pieces: int = 16, chunk: int
     length = -(-total // pieces)
     if length < chunk:
         pieces, length = 1, total
-    training = model.training
-    model.eval()
     starts = torch.arange(pieces)[:, None] * length
     state, nats = None, torch.zeros(total, dtype=torch.float64)
-    if pieces > 1:
-        before = text[starts[1:] + torch.arange(-chunk, 0)].to(device, torch.int64)
-        state = _with_beginning(model.hidden(Batch(before, None, model.vocabulary))[1])
-    most = max(1, LOGITS // (pieces * len(model.vocabulary)))
-    for steps in torch.arange(length).split(min(chunk, most)):
-        places = starts + steps
-        inputs = text[places.clamp(max=total - 1)].to(device, torch.int64)
-        targets = text[(places + 1).clamp(max=total)].to(device, torch.int64)
-        logits, state = model(inputs, state)
-        flat = logits.flatten(0, 1).float()
-        losses = cross_entropy(flat, targets.flatten(), reduction="none").view_as(targets)
-        inside = places < total
-        nats[places[inside]] = losses.double().cpu()[inside]
-    model.train(training)
+    with evaluating(model):
+        if pieces > 1:
+            before = text[starts[1:] + torch.arange(-chunk, 0)].to(device, torch.int64)
+            state = _with_beginning(model.hidden(Batch(before, None, model.vocabulary))[1])
+        most = max(1, LOGITS // (pieces * len(model.vocabulary)))
+        for steps in torch.arange(length).split(min(chunk, most)):
+            places = starts + steps
+            inputs = text[places.clamp(max=total - 1)].to(device, torch.int64)
+            targets = text[(places + 1).clamp(max=total)].to(device, torch.int64)
+            logits, state = model(inputs, state)
+            flat = logits.flatten(0, 1).float()
+            losses = cross_entropy(flat, targets.flatten(), reduction="none").view_as(targets)
+            inside = places < total
+            nats[places[inside]] = losses.double().cpu()[inside]
     return nats
 
 
@@ -172,16 +171,14 @@ def window_nats(model: LanguageModel, text: Tensor, window: int = 256, rows: int
             f"evaluation: the text has {len(text)} symbols, fewer than one window of {window} and the "
             f"symbol after it"
         )
-    training = model.training
-    model.eval()
     inputs = text[: count * window].view(count, window)
     targets = text[1 : count * window + 1].view(count, window)
     nats = 0.0
-    for some, after in zip(inputs.split(rows), targets.split(rows), strict=True):
-        logits, _ = model(some.to(model.device, torch.int64))
-        wanted = after.to(model.device, torch.int64)
-        nats += float(cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="sum"))
-    model.train(training)
+    with evaluating(model):
+        for some, after in zip(inputs.split(rows), targets.split(rows), strict=True):
+            logits, _ = model(some.to(model.device, torch.int64))
+            wanted = after.to(model.device, torch.int64)
+            nats += float(cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="sum"))
     return nats / (count * window)
 
 

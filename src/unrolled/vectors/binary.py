@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import Error
 from .stream import Pieces, Rows, read_rows
 from .table import WordVectors
-from .text import header
+from .text import header, only_blank
 
 
 def read(pieces: Pieces, strict: bool) -> WordVectors:
@@ -26,15 +26,9 @@ def read(pieces: Pieces, strict: bool) -> WordVectors:
             f"the header promises {promised:,} words of dimension {dimension} but {rows.row:,} follow; "
             f"is the file truncated?"
         )
-    left = pieces.filled - position
-    if left or (not pieces.ended and _more(pieces)):
+    if not only_blank(pieces, position):
         raise Error(f"the header promises {promised:,} words but the file goes on after as many")
     return WordVectors(rows.words, rows.finished(), replaced=rows.replaced)
-
-
-def _more(pieces: Pieces) -> bool:
-    pieces.slide(pieces.filled)
-    return pieces.filled > 0
 
 
 def _step(pieces: Pieces, position: int, rows: Rows, words: np.ndarray) -> tuple[int, int, bool]:

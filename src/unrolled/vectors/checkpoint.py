@@ -21,6 +21,8 @@ from ..errors import Error
 from . import packed
 from .workers import Report
 
+_DAMAGE = (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError)
+
 
 class Run(Protocol):
     """What can be cut off and go on: its matrices, where it is, and how it is run."""
@@ -96,7 +98,7 @@ class Checkpoint:
                     np.copyto(array, opened.get_tensor(name), casting="no")
         except Error:
             raise
-        except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             raise Error(f"{damaged} ({error})") from error
         if metadata.get("sha256") != _checksum(arrays, metadata["run"]):
             raise Error(f"{damaged}: its checksum does not fit")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import Error
 from ..interruption import interruptible
+from ..seeds import check_seed
 from . import cooccurrence
 from .checkpoint import Checkpoint
 from .corpus import Source, encode
@@ -49,6 +50,7 @@ class GloVe:
 
     def __post_init__(self) -> None:
         check_counts("GloVe", self, dimension=10_000, window=1000, min_count=None, epochs=None)
+        check_seed("GloVe", self.seed)
         for option in ("x_max", "power", "learning_rate"):
             if not 0 < getattr(self, option) < 1e6:
                 raise Error(f"GloVe: {option} is {getattr(self, option)}; wanted a finite number above 0")

@@ -50,7 +50,7 @@ def _offset(place: Path) -> int:
 def _words(place: Path, text: np.ndarray) -> list[str]:
     try:
         words = json.loads(text.tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Error(f"{place}: {VOCABULARY} is not JSON in UTF-8 ({error}); copy the file again") from error
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise Error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import IO
 
@@ -15,12 +16,13 @@ WIDEST = 1_000_000
 """The most numbers of one vector that are believed."""
 
 LONGEST_LINE = 1 << 26
+_COUNT = re.compile(rb"[+-]?\d{1,18}")
 
 
 def header(line: bytes) -> tuple[int, int] | None:
     """(words, dimension) if the line is a header; raises Error for one that cannot be true."""
     parts = line.split()
-    if len(parts) != 2 or not all(part.lstrip(b"+-").isdigit() for part in parts):
+    if len(parts) != 2 or not all(_COUNT.fullmatch(part) for part in parts):
         return None
     count, dimension = (int(part) for part in parts)
     if count < 1 or not 1 <= dimension <= WIDEST:
@@ -58,7 +60,7 @@ def read(pieces: Pieces, strict: bool) -> WordVectors:
             raise Error(
                 f"the header promises {promised:,} words but {rows.row:,} follow; is the file truncated?"
             )
-        if not _only_blank(pieces, position):
+        if not only_blank(pieces, position):
             raise Error(f"the header promises {promised:,} words but the file goes on after as many")
     return WordVectors(rows.words, rows.finished(), replaced=rows.replaced)
 
@@ -76,7 +78,8 @@ def _width(line: bytes) -> int:
     return count
 
 
-def _only_blank(pieces: Pieces, position: int) -> bool:
+def only_blank(pieces: Pieces, position: int) -> bool:
+    """Whether nothing but white space follows from there to the end of the file."""
     while True:
         if pieces.data[position : pieces.filled].tobytes().strip():
             return False

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import Error
 from ..interruption import interruptible
+from ..seeds import check_seed
 from .checkpoint import Checkpoint
 from .corpus import SEPARATOR, Encoded, Source, encode
 from .table import WordVectors
@@ -64,8 +65,7 @@ class Word2Vec:
         check_counts(
             "Word2Vec", self, dimension=10_000, window=1000, negative=1000, min_count=None, epochs=None
         )
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise Error(f"Word2Vec: seed is {self.seed!r}; wanted a whole number from 0 on")
+        check_seed("Word2Vec", self.seed)
         if not 0 <= self.sample < 1:
             raise Error(
                 f"Word2Vec: sample is {self.sample}; wanted 0 (keep all) or a small share such as 1e-3"
