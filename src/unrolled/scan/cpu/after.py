@@ -40,9 +40,9 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
     """weights: result[a's unit][operand's unit] += Σ_n a[n] operand[n], and sums[a's unit] += Σ_n a[n],
     which is written to sums_too as well, if it is there; if fresh, = instead of +=.
 
-    places: for each of a's panels its first unit's row in the result, and how many times `lanes` of its
-    units there are. A worker has some of a's panels, or, if across, of the operand's; `together` segments
-    at a time, so that they stay in cache."""
+    places: for each of a's panels, in the order in which workers share them, its first unit's row in the
+    result, how many times `lanes` of its units there are, and its number. A worker has some of a's panels,
+    or, if across, of the operand's; `together` segments at a time, so that they stay in cache."""
     f = module.function("weights", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
@@ -60,7 +60,8 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
         def tile(width: int, o: Value) -> None:
             x = f.at(b["operand"], o * o_panel + first * step)
             with f.loop(a0, a1) as panel, f.loop(0, _place(f, b, panel, 1)) as part:
-                a = f.at(b["a"], panel * a_panel + first * step + part * (4 * lanes))
+                own = _place(f, b, panel, 2) * a_panel
+                a = f.at(b["a"], own + first * step + part * (4 * lanes))
                 row = _place(f, b, panel) + part * lanes
                 result = f.at(b["result"], row * b["result_row"] + o * f.bytes)
                 f.call(
@@ -77,7 +78,7 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
     with f.when(f.compare("ne", b["sums"], f.null())), f.loop(a0, a1) as panel:
         total = f.variable(f.constant(0.0))
         with f.loop(0, segments) as s:
-            source = f.at(b["a"], panel * a_panel + s * step)
+            source = f.at(b["a"], _place(f, b, panel, 2) * a_panel + s * step)
             with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
                 _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
         _store_sum(f, b, panel, total, f.compare("eq", b["fresh"], 0))
@@ -108,7 +109,7 @@ def _store_sum(f: Function, b: Block, panel: Value, total: Value, more: Value) -
 
 
 def _place(f: Function, b: Block, panel: Value, word: int = 0) -> Value:
-    return f.load(I64, f.at(b["places"], panel * 16 + 8 * word), 8)
+    return f.load(I64, f.at(b["places"], panel * 24 + 8 * word), 8)
 
 
 def _increase(f: Function, total: Value, value: Value) -> None:
@@ -193,8 +194,9 @@ def _symbols(module: Module) -> None:
     a0, a1 = share(f, b, rank, "a_panels")
     with f.loop(a0, a1) as panel:
         total = f.variable(f.constant(0.0))
-        table = f.at(b["result"], panel * b["in_size"] * f.bytes)
-        source = f.at(b["a"], panel * b["g_lines"] * f.bytes)
+        own = _place(f, b, panel, 2)
+        table = f.at(b["result"], own * b["in_size"] * f.bytes)
+        source = f.at(b["a"], own * b["g_lines"] * f.bytes)
         with f.loop(0, b["steps"]) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as row:
             actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
             place = f.at(b["indices"], actual * b["i_row"] + s * b["i_step"])

@@ -126,7 +126,7 @@ class _Words:
     """A task's words as a kernel reads them."""
 
     def __init__(self, f: Function) -> None:
-        task, self._rank, self._workers = f.arguments
+        task, self._rank, self.workers = f.arguments
         for index, name in enumerate(TASK[1:], 1):
             type = PTR if name in _POINTERS else I64
             setattr(self, name, f.load(type, f.at(task, 8 * index), 8))
@@ -142,7 +142,7 @@ class _Words:
 
     def share(self, count: Value) -> tuple[Value, Value]:
         """This worker's part of so many pieces."""
-        return count * self._rank // self._workers, count * (self._rank + 1) // self._workers
+        return count * self._rank // self.workers, count * (self._rank + 1) // self.workers
 
 
 def _turn(f: Function, t: _Words) -> None:
@@ -184,8 +184,14 @@ _ABREAST = 4
 
 
 def _cut(f: Function, t: _Words) -> None:
-    r0, r1 = t.share(t.rows)
     count = (t.cols + (f.width - 1)) // f.width
+    (r0, r1), (p0, p1) = t.share(t.rows), t.share(count)
+    # Who shares a product has its panels in these parts, and finds them in the own caches. One row is one
+    # worker's.
+    many, enough = f.compare("sgt", t.rows, 1), f.compare("sge", count, t.workers)
+    apart = f.op("i1", f"and i1 {many.name}, {enough.name}")
+    r0, r1 = f.choose(apart, f.int(0), r0), f.choose(apart, t.rows, r1)
+    p0, p1 = f.choose(apart, p0, f.int(0)), f.choose(apart, p1, count)
 
     def some(panels: int, first: Value) -> None:
         places = [first + i for i in range(panels)]
@@ -202,7 +208,7 @@ def _cut(f: Function, t: _Words) -> None:
                 # Panels of one line may begin anywhere, and the next ones on the lanes that are left.
                 f.store(total, f.at(t.panels, p * t.panel + r * t.line))
 
-    for_widths(f, f.int(0), count, (_ABREAST, 1), some)
+    for_widths(f, p0, p1, (_ABREAST, 1), some)
 
 
 def _join(f: Function, t: _Words, more: bool = False) -> None:

@@ -129,6 +129,10 @@ class Side:
         weights = self._of_weights("ih", gates, geometry.input_size, True)
         features = []
         for index, (group, lines, block) in enumerate(zip(self.groups, self._lines, weights, strict=True)):
+            if group.whole:  # they are there since the forward pass
+                block.same("operand", "xa")
+                block.same("o_lines", "x_lines")
+                continue
             made, at = Derived(group), self._memory.take(geometry.in_panels * lines * self.width)
             for one in (made, block):
                 one.place("rest", operand=at)
@@ -207,8 +211,14 @@ class Side:
         first = self._first(gates, rows, direct)
         lanes = after.lanes_of(self.shape.machine)
         parts = [panels(min(width, rows - p * width), lanes) for p in range(count)]
+        # Unit by unit, as workers share the scan: what each of them reads it wrote itself.
         places = np.array(
-            [(f + p * width, parts[p]) for f in first[:-1] for p in range(count)], dtype=np.int64
+            [
+                (f + p * width, parts[p], g * count + p)
+                for p in range(count)
+                for g, f in enumerate(first[:-1])
+            ],
+            dtype=np.int64,
         )
         self._arrays.append(places)
         bias = bias and self.stack.bias and name != "hr"
