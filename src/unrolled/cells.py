@@ -81,6 +81,10 @@ class Cell:
         return following
 
 
+_TAKEN = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+"""What the parameters of a layer are called that every cell has."""
+
+
 def _named(module: str, name: str) -> Cell:
     return getattr(importlib.import_module(module), name)
 
@@ -92,14 +96,19 @@ def cell(*, gates: int, states: int = 1, recurrent: Recurrence = "dense") -> Cal
     states: how many states it takes and returns; the first is the output.
     recurrent: "dense" (R is a matrix), "diagonal" (R is one weight a unit and gate) or "none" (r is None).
 
+    The function is pure: a number that it reads from elsewhere (a global, a closure) is what it was when
+    the cell first ran, and what changes while it runs must be an argument.
+
     Raises Error when the function's signature does not fit.
     """
-    if gates < 1 or states < 1:
-        raise Error(f"cell(gates={gates}, states={states}): both must be at least 1")
+    if not all(isinstance(n, int) and n >= 1 for n in (gates, states)):
+        raise Error(f"cell(gates={gates!r}, states={states!r}): both must be at least 1, and whole")
     if recurrent not in ("dense", "diagonal", "none"):
         raise Error(f'cell(recurrent={recurrent!r}): wanted "dense", "diagonal" or "none"')
 
     def decorate(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Cell:
+        if not inspect.isfunction(function):
+            raise TypeError(f"cell: {function!r} is not a function; wanted a def or a lambda, once")
         arguments = inspect.signature(function).parameters.values()
         positional = [a for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
         keyword = tuple(a.name for a in arguments if a.kind is a.KEYWORD_ONLY)
@@ -108,6 +117,11 @@ def cell(*, gates: int, states: int = 1, recurrent: Recurrence = "dense") -> Cal
                 f"cell {function.__name__}{inspect.signature(function)}: with states={states} its "
                 f"arguments must be x, r and {states} state(s), then per-unit vectors as keyword-only"
             )
+        for argument in arguments:
+            if argument.kind is argument.KEYWORD_ONLY and argument.default is not argument.empty:
+                raise Error(f"cell {function.__name__}: {argument} is a learned vector; it has no default")
+            if argument.name in _TAKEN:
+                raise Error(f"cell {function.__name__}: a layer has a {argument.name} already; rename it")
         return Cell(function, gates, states, recurrent, keyword)
 
     return decorate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,8 @@ from .errors import Error
 from .options import check_options
 from .scan import Call, Explanation, Stack, State, aten, engines, folded, scan, validate
 from .scripting import Scriptable
+from .symbolic import Proxy, leaf
 from .text import Batch
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Scanned(Scriptable):
@@ -30,7 +29,6 @@ class Scanned(Scriptable):
         self,
         input: Any,
         hx: Any = None,
-        *,
         lengths: Tensor | Sequence[int] | None = None,
         reset: Tensor | None = None,
     ) -> Any:
@@ -48,6 +46,8 @@ class Scanned(Scriptable):
 
         Raises Error (a ValueError and a RuntimeError) or TypeError, naming what was got and wanted.
         """
+        if type(input) is Proxy:
+            return leaf(self, input, hx, lengths, reset)
         if isinstance(input, PackedSequence):
             return self._packed(input, hx, lengths, reset)
         input, lengths, batch_first = self._unwrap(input, lengths)

@@ -12,6 +12,7 @@ from .errors import Error
 from .scan import Call, Stack, engines, run
 from .scan.validate import same_dtype
 from .scripting import Scriptable
+from .symbolic import Proxy, leaf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,10 @@ class _Stepped(Scriptable):
         Raises Error (a ValueError and a RuntimeError) or TypeError, naming what was got and wanted.
         """
         parameters = self._own()
-        batched, following = True, self._again(input, hx, parameters)
-        if following is None:
+        states = self._again(input, hx, parameters)
+        if states is None and type(input) is Proxy:
+            return leaf(self, input, hx)
+        if states is None:
             name = type(self).__name__
             batched = _check_input(name, self.stack, input)
             states = _states(name, self.stack, hx, input, batched)
@@ -46,7 +49,8 @@ class _Stepped(Scriptable):
             given = tuple(s[None] for s in states)
             call = Call(self.stack, input[:, None], tuple(parameters), given, training=self.training)
             _, following = run(call)
-        states = tuple([s.squeeze(0) if batched else s[0, 0] for s in following])
+            # Copies, for what is a view cannot be detached in place.
+            states = tuple([(s[0] if batched else s[0, 0]).clone() for s in following])
         return states[0] if len(states) == 1 else states
 
     def _own(self) -> list[Tensor]:
@@ -59,8 +63,7 @@ class _Stepped(Scriptable):
         return [p for p in found if p is not None]
 
     def _again(self, input: Any, hx: Any, parameters: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-        """The states after a call whose like has come before, (1, batch, hidden) each; None: it must be
-        checked first."""
+        """The states after a call whose like has come before; None: it must be checked first."""
         if type(input) is not Tensor or input.dim() != 2:
             return None
         if type(hx) is Tensor:
@@ -70,7 +73,8 @@ class _Stepped(Scriptable):
         elif hx is not None:
             return None
         done = engines.again(self.stack, input.unsqueeze(1), parameters, hx, None, None, True)
-        return done and done[1]
+        # In place, for what is a view cannot be detached in place.
+        return done and tuple([s.squeeze_(0) for s in done[1]])
 
 
 def _check_input(name: str, stack: Stack, input: Tensor) -> bool:

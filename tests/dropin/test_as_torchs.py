@@ -3,12 +3,18 @@
 import copy
 import io
 import pickle
+import typing
+import warnings
 
 import pytest
 import torch
+import torch.fx
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled as ur
+from unrolled.scan import stack
+from unrolled.scan.cpu import stacked
 
 LAYERS = {"RNN": (nn.RNN, ur.RNN), "GRU": (nn.GRU, ur.GRU), "LSTM": (nn.LSTM, ur.LSTM)}
 CELLS = {
@@ -170,6 +176,64 @@ def test_scripted_and_traced(name):
         torch.testing.assert_close(module(longer), wanted)
     assert type(ours) is LAYERS[name][1]
     torch.testing.assert_close(ours(longer)[0], wanted)
+
+
+@layers
+def test_a_traced_model_that_packs_takes_any_batch_and_lengths(name):
+    theirs, ours = pair(name, 3, 4, 2)
+
+    class Packs(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x, lengths):
+            output, state = self.layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+            return pad_packed_sequence(output)[0], state
+
+    with warnings.catch_warnings(action="ignore"):
+        sample = torch.randn(3, 6, 3), torch.tensor([3, 2, 1, 1, 3, 2])
+        traced = torch.jit.trace(Packs(ours).eval(), sample)
+    for lengths in ([3, 3, 3, 2, 2, 2, 1, 1, 1], [5, 2], [1]):
+        x = torch.randn(max(lengths), len(lengths), 3)
+        wanted = Packs(theirs)(x, torch.tensor(lengths))
+        torch.testing.assert_close(traced(x, torch.tensor(lengths)), wanted)
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_cells_states_can_be_detached_in_place(name, batched):
+    cell, x = getattr(ur, name)(4, 5), torch.randn(2, 4) if batched else torch.randn(4)
+    for grad in (True, False, True):
+        with torch.set_grad_enabled(grad):
+            state = cell(x)
+            for s in state if isinstance(state, tuple) else [state]:
+                s.detach_().add_(1.0)
+
+
+def test_what_one_rate_of_dropout_left_goes_when_there_are_many():
+    layer, x = ur.GRU(3, 4, 2, dropout=0.5), torch.randn(3, 2, 3)
+    for k in range(300):
+        layer.dropout = 0.5 - k / 1000
+        layer(x)[0].sum().backward()
+    assert stacked._single.cache_info().currsize <= 256
+    assert not [name for name in stack._cells if name.startswith("gru")]
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_they_are_leaves_of_a_symbolic_graph(name):
+    model = nn.Sequential(nn.Linear(4, 4), getattr(ur, name)(4, 5))
+    graph = torch.fx.symbolic_trace(model)
+    assert [node.op for node in graph.graph.nodes] == ["placeholder", *["call_module"] * 2, "output"]
+    x = torch.randn(3, 4) if name in CELLS else torch.randn(3, 2, 4)
+    torch.testing.assert_close(graph(x), model(x))
+
+
+@layers
+def test_hints_are_types(name):
+    layer = LAYERS[name][1](3, 4)
+    assert layer(torch.zeros(2, 1, 3), lengths=[2])[0].shape == (2, 1, 4)
+    assert typing.get_type_hints(layer.forward)["lengths"]
 
 
 def test_what_cannot_be_scripted_says_so():

@@ -41,7 +41,33 @@ def truths_subtracted(x, r, h):
     return torch.tanh(x[0] + r[0]) * (torch.eq(x[1] > 0, h > 0) | (r[1] > 0))
 
 
-CELLS = [times_a_comparison, binary, constants, logical, no_input, truths_subtracted]
+@ur.cell(gates=1, recurrent="none")
+def two_zeros(x, r, h):
+    signs = torch.where(x[0] / 0.0 > 0, 1.0, 2.0) + torch.where(x[0] / -0.0 > 0, 10.0, 20.0)
+    return torch.tanh(x[0] + h) * signs / 20.0
+
+
+@ur.cell(gates=2)
+def own_gradients(x, r, h):
+    return torch.lerp(h, torch.nn.functional.silu(x[0] + r[0]), torch.sigmoid(x[1] + r[1]))
+
+
+@ur.cell(gates=1)
+def too_large(x, r, h):
+    return torch.tanh(torch.where(h > 1e39, h, x[0] + r[0]))
+
+
+CELLS = [
+    two_zeros,
+    own_gradients,
+    too_large,
+    times_a_comparison,
+    binary,
+    constants,
+    logical,
+    no_input,
+    truths_subtracted,
+]
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -72,15 +98,84 @@ def constant_state(x, r, h):
     return torch.tanh(torch.ones_like(x[0]))
 
 
+@ur.cell(gates=1)
+def reads_a_size(x, r, h):
+    return torch.tanh((x[0] + r[0]) / h.shape[-1] ** 0.5)
+
+
+@ur.cell(gates=1)
+def reads_numbers(x, r, h):
+    return torch.tanh(x[0] + r[0]) * (0.5 if (x[0].detach().numpy() < 0).any() else 1.0)
+
+
+@ur.cell(gates=1)
+def reads_a_list(x, r, h):
+    return torch.tanh(x[0] + r[0]) * sum(x[0].tolist()[0])
+
+
+@ur.cell(gates=1)
+def reads_a_unit(x, r, h):
+    return torch.tanh(x[0] + r[0]) + h[:, 3].unsqueeze(1)
+
+
+@ur.cell(gates=1)
+def made_truth(x, r, h):
+    return torch.where(torch.tensor(True), torch.tanh(x[0] + r[0]), h)
+
+
+@ur.cell(gates=1)
+def endless_power(x, r, h):
+    return torch.tanh(x[0] + r[0]) ** float("inf")
+
+
+HANGS = "what it computes depends on the size of its tensors, or on a number read from one"
+
+
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
+        (reads_a_size, HANGS),
+        (reads_numbers, HANGS),
+        (reads_a_list, HANGS),
+        (reads_a_unit, "on small tensors it raises IndexError"),
+        (made_truth, "it makes a tensor of a truth value"),
+        (endless_power, "its op pow has an exponent that has no rule"),
         (adds_truths, "its op add has no rule for torch.bool"),
         (constant_state, "a next state is a constant"),
     ],
 )
 def test_or_they_are_refused_and_run_as_a_loop(cell, reason):
     module = ur.Recurrent(cell, 3, 4)
+    x = torch.randn(5, 2, 3)
     with pytest.warns(EngineWarning, match=reason):
-        output, _ = module(torch.randn(5, 2, 3))
-    assert output.isfinite().all()
+        output, _ = module(x)
+    with ur.engine("reference"):
+        torch.testing.assert_close(module(x)[0], output)
+
+
+@pytest.mark.parametrize("unfolds", [8, 150])
+def test_equations_may_be_long(unfolds):
+    @ur.cell(gates=1)
+    def liquid(x, r, h):
+        for _ in range(unfolds):
+            h = h + (torch.tanh(x[0] + r[0]) - h * torch.sigmoid(h)) / unfolds
+        return h
+
+    module, x, found = ur.Recurrent(liquid, 3, 5), torch.randn(3, 2, 3), []
+    for engine in ("cpu", "reference"):
+        with ur.engine(engine):
+            output = module(x)[0]
+            found.append([output, *torch.autograd.grad(output.sum(), [*module.parameters()])])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_each_of_two_cells_with_one_name_is_told_of():
+    def made(factor):
+        def step(x, r, h):
+            return torch.tanh(x[0] + r[0]) * torch.ones(2)[1] * factor
+
+        return ur.cell(gates=1)(step)
+
+    for factor in (1.0, 2.0):
+        with pytest.warns(EngineWarning, match="the cell step"):
+            ur.Recurrent(made(factor), 3, 4)(torch.randn(5, 2, 3))

@@ -156,14 +156,14 @@ def test_the_memory_that_lies_by_is_bounded(monkeypatch):
 
 @pytest.mark.parametrize("backward", [True, False])
 def test_what_a_step_kept_goes_with_its_graph(monkeypatch, backward):
-    kept, borrow = [], training.borrow
+    kept, held = [], training._Held
 
-    def watched(count):
-        loan = borrow(count)
-        kept.append(weakref.ref(loan))
-        return loan
+    def watched(*arguments):
+        made = held(*arguments)
+        kept.append(weakref.ref(made))
+        return made
 
-    monkeypatch.setattr(training, "borrow", watched)
+    monkeypatch.setattr(training, "_Held", watched)
     for options in ({}, {"bidirectional": True, "num_layers": 2}):
         recurrent = layer("lstm", 3, 5, **options)
         with ur.engine("cpu"):
@@ -172,7 +172,8 @@ def test_what_a_step_kept_goes_with_its_graph(monkeypatch, backward):
         assert all(ref() is not None for ref in kept)
         total = output.sum() + hidden.sum() + cell.sum()
         if backward:
-            total.backward()
+            total.backward()  # after which it is gone, whoever has the output
+            assert all(ref() is None for ref in kept)
         del output, hidden, cell, total
         assert all(ref() is None for ref in kept)
         kept.clear()

@@ -173,7 +173,6 @@ class DeepRecurrent(Recurrent):
         self,
         input: Any,
         hx: Any = None,
-        *,
         lengths: Tensor | Sequence[int] | None = None,
         reset: Tensor | None = None,
     ) -> Any:

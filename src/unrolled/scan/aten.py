@@ -39,6 +39,8 @@ def refuses(call: Call) -> str | None:
         return "PyTorch's kernels know no reset"
     if call.input.numel() == 0 or stack.input_size == 0 or stack.hidden_size == 0:
         return "PyTorch's kernels refuse an input with no elements and a layer with no units"
+    if call.input._is_zerotensor():
+        return "PyTorch's kernels read zeros that have no memory"
     if without_rule := transforms.active() & {"vmap", "jvp", "forward"}:
         return f"PyTorch's kernels have no rule for {', '.join(sorted(without_rule))}"
     return None
@@ -71,7 +73,10 @@ def compact(stack: Stack, parameters: Sequence[Tensor]) -> None:
 
 def _packed(call: Call, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     # A packed sequence holds no empty row: those keep their state and put out zeros.
-    order = lengths.argsort(descending=True, stable=True)[: int((lengths > 0).sum())]
+    order = lengths.sort(descending=True).indices
+    # A number in a graph that is being recorded would stay what it is now.
+    if not (torch._C._get_tracing_state() and bool(lengths.min() > 0)):
+        order = order[: int((lengths > 0).sum())]
     batch, time = call.input.shape[:2]
     if not len(order):
         width = call.stack.output_size * call.stack.directions

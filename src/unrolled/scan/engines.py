@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..cells import Cell
 from ..errors import EngineWarning, Error
 from . import aten, cpu, reference, watching
 from .stack import Call, Stack
@@ -36,7 +37,7 @@ ENGINES: dict[str, Engine] = {"cpu": cpu, "aten": aten, "reference": reference}
 """By name, the fastest first; the last one takes every call."""
 
 _forced: ContextVar[str | None] = ContextVar("unrolled_engine", default=None)
-_said: set[tuple[str, str]] = set()
+_said: set[tuple[Cell, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 def _say(call: Call, chosen: Explanation) -> None:
-    key = (call.stack.cell.name, str(chosen))
+    key = (call.stack.cell, str(chosen))
     if key not in _said:
         _said.add(key)
         warnings.warn(f"{call.stack} runs as a Python loop ({chosen})", EngineWarning, stacklevel=5)

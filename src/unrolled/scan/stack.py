@@ -54,11 +54,10 @@ class Stack:
         origin = function.__name__
         if CELLS.get(origin) is not self.cell:
             origin = f"{function.__module__}.{function.__qualname__}"
-        name = f"{origin} {' '.join(str(n) for n in self._numbers())}"
-        # Two functions may have one qualified name, such as those made in a loop.
-        while _named.setdefault(name, self) != self:
-            name += "'"
-        object.__setattr__(self, "name", name)
+            # Two functions may have one qualified name, such as those made in a loop.
+            while _cells.setdefault(origin, self.cell) != self.cell:
+                origin += "'"
+        object.__setattr__(self, "name", f"{origin} {' '.join(str(n) for n in self._numbers())}")
         object.__setattr__(self, "shapes", self._shapes())
         object.__setattr__(self, "drops", self.dropout > 0 and self.num_layers > 1)
         # Plans and kernels are found by the stack, several times a call.
@@ -146,30 +145,28 @@ class Stack:
         return [[one() for _ in range(self.directions)] for _ in range(self.num_layers)]
 
 
-_named: dict[str, Stack] = {}
-"""The stacks of this process by name, for graphs, whose operators take tensors, numbers and strings."""
+_cells: dict[str, Cell] = {}
+"""The cells of this process that do not ship, by name, for graphs, whose operators take strings."""
 
 
+@lru_cache(maxsize=256)
 def named(name: str) -> Stack:
     """The stack with that name. Raises Error if its cell is not one that ships and no layer has it yet."""
-    if name not in _named:
-        cell, *numbers = name.split()
-        if cell not in CELLS or len(numbers) != 7:
-            raise Error(
-                f"no layer {name!r} in this process; make a layer with its cell before the graph runs"
-            )
-        input_size, hidden_size, num_layers, bias, dropout, bidirectional, proj_size = numbers
-        _named[name] = Stack(
-            CELLS[cell],
-            int(input_size),
-            int(hidden_size),
-            int(num_layers),
-            bias == "True",
-            float(dropout),
-            bidirectional == "True",
-            int(proj_size),
-        )
-    return _named[name]
+    origin, *numbers = name.split()
+    cell = CELLS.get(origin) or _cells.get(origin)
+    if cell is None or len(numbers) != 7:
+        raise Error(f"no layer {name!r} in this process; make a layer with its cell before the graph runs")
+    input_size, hidden_size, num_layers, bias, dropout, bidirectional, proj_size = numbers
+    return Stack(
+        cell,
+        int(input_size),
+        int(hidden_size),
+        int(num_layers),
+        bias == "True",
+        float(dropout),
+        bidirectional == "True",
+        int(proj_size),
+    )
 
 
 @lru_cache(maxsize=256)

@@ -122,6 +122,6 @@ def _refuses_tensor(tensor: Tensor) -> str | None:
         return f"it runs on the CPU, not on {tensor.device}"
     if tensor.dtype != torch.float32 and tensor.dtype != torch.int64:
         return f"it computes in float32, not in {tensor.dtype}"
-    if tensor.layout is not torch.strided or tensor.is_neg():
+    if tensor.layout is not torch.strided or tensor.is_neg() or tensor._is_zerotensor():
         return "it takes ordinary dense tensors"
     return None

@@ -25,6 +25,7 @@ def plain(x: Any, packed: bool = False) -> bool:
         and (x.dtype is torch.float32 if x.dim() == axes else x.dtype is torch.int64 and x.dim() == 2)
         and x.is_cpu
         and not x.is_neg()
+        and not x._is_zerotensor()
     )
 
 
@@ -102,7 +103,7 @@ def states_of(state: Any, shapes: Sequence[torch.Size]) -> Sequence[Tensor] | No
     for s, shape in zip(state, shapes, strict=True):
         if type(s) is not Tensor or s.shape != shape or s.dtype is not torch.float32:
             return None
-        if not s.is_cpu or s.is_neg():
+        if not s.is_cpu or s.is_neg() or s._is_zerotensor():
             return None
         dense = dense and s.is_contiguous()
     return state if dense else [s.contiguous() for s in state]

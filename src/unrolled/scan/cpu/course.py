@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..stack import Call
+from ..stack import Stack
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
@@ -36,41 +36,46 @@ class Step(NamedTuple):
     packed: Ragged | None = None
 
 
-class Course:
-    """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
-    tensors lie. One step has it at a time.
+class Form(NamedTuple):
+    """What steps have in common that are laid out alike.
 
-    resets, lengths: whether sequences begin anew, and end early. turned: whether time comes first in the
-    output's memory; None: as in the input's. packed: batch and time, if input and output are packed.
+    workers: how many do the forward pass. indexed: whether the input is symbols. resets, lengths: whether
+    sequences begin anew, and end early. turned: whether time comes first in the output's memory. packed:
+    whether input and output are.
     """
 
-    def __init__(
-        self,
-        call: Call,
-        kernel: Kernel,
-        count: int,
-        resets: bool,
-        lengths: bool,
-        turned: bool | None = None,
-        packed: tuple[int, int] | None = None,
-    ) -> None:
-        stack, x = call.stack, call.input
-        batch, time = packed or x.shape[:2]
+    stack: Stack
+    kernel: Kernel
+    batch: int
+    time: int
+    workers: int
+    indexed: bool
+    resets: bool
+    lengths: bool
+    turned: bool
+    packed: bool = False
+
+
+class Course:
+    """Training steps of one layer at one shape laid out, forward and backward: all but where a step's
+    tensors lie. One step has it at a time."""
+
+    def __init__(self, form: Form) -> None:
+        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed = form
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
-        self.stack, self.kernel = stack, kernel
-        self.turned = x.stride(0) < x.stride(1) if turned is None else turned
+        self.form, self.stack, self.kernel, self.turned = form, stack, kernel, turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
-        self.rows, self._packed = batch, packed is not None
+        self.rows, self._packed = batch, packed
         slots = [(stack.directions, batch, stack.state_size(k)) for k in range(stack.cell.states)]
         self._shapes = [shape, *slots]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
-        self.indexed, self.cost = call.indexed, cost(stack, stack.input_size, batch, time)
+        self.indexed, self.cost = indexed, cost(stack, stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, batch, time)
         """Of its backward passes."""
-        self.layer = Layer(geometry, count, True, call.indexed, lengths, self._packed)
+        self.layer = Layer(geometry, count, True, indexed, lengths, packed)
         self.work = Work(self.layer.phases(kernel.address, count))
-        self.backward: dict[tuple[bool, bool, int], Backward] = {}
+        self._backward: dict[tuple[bool, bool, int], Backward] = {}
         self.floats = 0
         """Of the history: every step's states and kept values, of all groups."""
         self._fills: Fills | None = None
@@ -135,6 +140,14 @@ class Course:
         if self._fills is None:
             self._fills = self._laid_out(tensors, bases, own)
         self._fills.write(bases)
+
+    def back(self, dx: bool, dinitial: bool, count: int) -> Backward:
+        """The backward pass by so many workers; dx, dinitial: as for `Backward`."""
+        key = dx, dinitial, count
+        if key not in self._backward:
+            made = Backward(self.stack, self.layer, self.indexed, dx, dinitial, count, self.moving)
+            self._backward[key] = made
+        return self._backward[key]
 
     @property
     def moving(self) -> list[int]:

@@ -35,13 +35,29 @@ class Evaluator:
     def _value(self, node: Any) -> Any:
         if not isinstance(node, Node):
             return node
-        if node not in self._done:
-            if node in self._lazy:
-                self._done[node] = self._lazy[node]()
-            elif node.leaf:
-                self._done[node] = self._leaf(node)
-            else:
-                arguments = [self._value(a) for a in node.args]
-                named = {k: self._value(v) for k, v in node.named}
-                self._done[node] = RULES[node.op](self._maths, *arguments, **named)
+        left = [node]
+        while left:  # without recursion: equations may be thousands of operations long
+            last = left[-1]
+            missing = self._missing(last)
+            if missing:
+                left += reversed(missing)
+                continue
+            left.pop()
+            if last not in self._done:
+                self._done[last] = self._made(last)
         return self._done[node]
+
+    def _missing(self, node: Node) -> list[Node]:
+        """The arguments that it waits for."""
+        if node in self._done or node in self._lazy or node.leaf:
+            return []
+        return [a for a in node.nodes() if a not in self._done]
+
+    def _made(self, node: Node) -> Any:
+        if node in self._lazy:
+            return self._lazy[node]()
+        if node.leaf:
+            return self._leaf(node)
+        arguments = [self._done[a] if isinstance(a, Node) else a for a in node.args]
+        named = {k: self._done[v] if isinstance(v, Node) else v for k, v in node.named}
+        return RULES[node.op](self._maths, *arguments, **named)

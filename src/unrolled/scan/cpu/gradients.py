@@ -77,7 +77,7 @@ class Backward:
     ) -> list[Tensor | None]:
         """The gradients of (input, states, parameters); grads: of the output, and of the last states, None
         for zeros. batch_first: whether input and output are (batch, time, …), or (time, batch, …)."""
-        dout, given = grads[0].resolve_neg(), grads[1]
+        dout, given = _there(grads[0]), grads[1]
         dout = dout if dout.stride(-1) == 1 else dout.contiguous()
         dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, given, strict=True))]
         dinitials = [room.like(s) for s in state] if self._dinitial else []
@@ -123,7 +123,7 @@ class Backward:
     def _given(self, k: int, state: Tensor, grad: Tensor | None) -> Tensor:
         """The gradient of a last state as the kernels want it."""
         if grad is not None:
-            return grad.resolve_neg().to(torch.float32).contiguous()
+            return _there(grad).to(torch.float32).contiguous()
         if k not in self._nothing:
             self._nothing[k] = torch.zeros_like(state)
         return self._nothing[k]
@@ -139,6 +139,11 @@ class Backward:
         make = torch.zeros_like if self._short else torch.empty_like
         dx = make(x)
         return dx if dx.stride(-1) == 1 else make(x, memory_format=torch.contiguous_format)
+
+
+def _there(grad: Tensor) -> Tensor:
+    """The gradient as numbers in memory: torch may have yet to negate it, or know it for zeros alone."""
+    return torch.zeros_like(grad) if grad._is_zerotensor() else grad.resolve_neg()
 
 
 def _small(layer: Layer) -> bool:

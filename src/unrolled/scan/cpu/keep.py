@@ -19,42 +19,33 @@ class Plan(NamedTuple):
 
 def keep(graph: Graph, output_is_state: bool) -> Plan:
     """The fewest dear values that the backward needs."""
-    backward: dict[Node, bool] = {}
-
-    def of_backward(node: Node) -> bool:
-        if node not in backward:
-            backward[node] = node.op == "grad" or any(of_backward(a) for a in node.nodes())
-        return backward[node]
-
-    needed: list[Node] = []
-    for node in everything(list(graph.grads.values())):
-        if of_backward(node):
-            needed += [a for a in node.nodes() if not of_backward(a)]
-    needed += [g for g in graph.grads.values() if isinstance(g, Node) and not of_backward(g)]
+    nodes = everything(list(graph.grads.values()))
+    of_backward: set[Node] = set()
+    raw: set[Node] = set()
+    """Those that could not be computed again without a gate's projection, which is not kept."""
+    for node in nodes:
+        if node.op == "grad" or any(a in of_backward for a in node.nodes()):
+            of_backward.add(node)
+        free = _free(node, graph, output_is_state) or node.op in SAVED
+        if not free and (node.op in ("x", "r", "s") or any(a in raw for a in node.nodes())):
+            raw.add(node)
+    needed = [a for node in nodes if node in of_backward for a in node.nodes() if a not in of_backward]
+    needed += [g for g in graph.grads.values() if g not in of_backward]
     saved: dict[Node, None] = {}
-    output: list[Node] = []
-
-    def raw(node: Node) -> bool:
-        """Whether recomputing it would need a gate's projection, which is not kept."""
-        if _free(node, graph, output_is_state) or node.op in SAVED:
-            return False
-        return node.op in ("x", "r", "s") or any(raw(a) for a in node.nodes())
-
-    def want(node: Node) -> None:
+    output, seen, left = False, set(), needed[::-1]
+    while left:
+        node = left.pop()
+        if node in seen:
+            continue
+        seen.add(node)
         if _free(node, graph, output_is_state):
-            if output_is_state and node == graph.states[0]:
-                output.append(node)
-            return
-        if node.op in SAVED or (raw(node) and node.op not in BOOLEAN):
+            output = output or (output_is_state and node is graph.states[0])
+        elif node.op in SAVED or (node in raw and node.op not in BOOLEAN):
             saved[node] = None
-            return
-        for argument in node.nodes():
-            want(argument)
-
-    for node in needed:
-        want(node)
-    return Plan(tuple(saved), bool(output))
+        else:
+            left += reversed(node.nodes())
+    return Plan(tuple(saved), output)
 
 
 def _free(node: Node, graph: Graph, output_is_state: bool) -> bool:
-    return node.op in ("state", "vector") or (output_is_state and node == graph.states[0])
+    return node.op in ("state", "vector") or (output_is_state and node is graph.states[0])

@@ -56,8 +56,6 @@ class Group:
         per_row = width * (geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels))
         room = shape.machine.l2 // 4 // 4
         chunk = max(1, min(time, room // max(1, per_row * count)))
-        self.whole = chunk >= time
-        """Whether the input product of all steps is made at once, so that `xa` keeps all features."""
         x_lines = chunk * count | 1
         strides = geometry.x_strides(x_lines)
         full, tail = divmod(geometry.input_size, width)

@@ -27,7 +27,7 @@ from .alike import (
     states_of,
     transformed,
 )
-from .course import Course
+from .course import Course, Form
 from .inference import take
 from .layer import cost, most_groups
 from .machine import machine
@@ -123,7 +123,7 @@ def again(
     with workers(kind.cost, kind.most, kind.trial) as (pool, count):
         whole = (stack, x.dtype, shape, strides, reset is None, lengths is None, batch_first, lower)
         whole += count, most_groups()
-        course = take(whole) or _course(kind, Asked(*given), parameters, count)
+        course = take(whole) or _course(kind, Asked(*given), count)
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)
         scan = Scan(whole, course, batch_first, lengths, reset, lower)
@@ -133,12 +133,12 @@ def again(
     return output.to(lower), tuple([s.to(lower) for s in last])
 
 
-def _course(kind: _Kind, asked: Asked, parameters: Sequence[Tensor], count: int) -> Course:
-    call = _call(kind.stack, asked, parameters, kind.zeros)
-    packed = asked.extent if isinstance(asked.lengths, Ragged) else None
-    turned = packed is None and not asked.batch_first
+def _course(kind: _Kind, asked: Asked, count: int) -> Course:
+    packed, indexed = isinstance(asked.lengths, Ragged), not asked.x.is_floating_point()
+    turned = not packed and not asked.batch_first
     lengths, resets = asked.lengths is not None, asked.reset is not None
-    return Course(call, kind.kernel, count, resets, lengths, turned, packed)
+    same = (count, indexed, resets, lengths, turned, packed)
+    return Course(Form(kind.stack, kind.kernel, *asked.extent, *same))
 
 
 def _call(stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: tuple[Tensor, ...]) -> Call:

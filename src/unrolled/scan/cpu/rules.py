@@ -114,7 +114,7 @@ def _pow(m: Maths, a: Value, exponent: float) -> Value:
 def takes_power(exponent: Any) -> bool:
     """Whether a power is one that `pow` has a rule for."""
     return isinstance(exponent, (int, float)) and (
-        exponent == 0.5 or (exponent == int(exponent) and abs(exponent) <= 8)
+        exponent == 0.5 or (abs(exponent) <= 8 and exponent == int(exponent))
     )
 
 

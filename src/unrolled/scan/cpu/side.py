@@ -129,10 +129,6 @@ class Side:
         weights = self._of_weights("ih", gates, geometry.input_size, True)
         features = []
         for index, (group, lines, block) in enumerate(zip(self.groups, self._lines, weights, strict=True)):
-            if group.whole:  # they are there since the forward pass
-                block.same("operand", "xa")
-                block.same("o_lines", "x_lines")
-                continue
             made, at = Derived(group), self._memory.take(geometry.in_panels * lines * self.width)
             for one in (made, block):
                 one.place("rest", operand=at)

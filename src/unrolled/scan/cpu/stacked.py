@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -93,7 +93,7 @@ def _as_it_lies(call: Call, one_again: Callable[..., Result | None]) -> Result |
     return output.transpose(0, 1), states
 
 
-@cache
+@lru_cache(maxsize=256)
 def _single(stack: Stack, index: int) -> Stack:
     """One layer of a stack, as a stack of its own."""
     return replace(stack, num_layers=1, input_size=stack.layer_input_size(index), dropout=0.0)

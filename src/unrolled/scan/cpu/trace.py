@@ -7,6 +7,8 @@ that PyTorch dispatches is written down; what is not elementwise, or has no rule
 from __future__ import annotations
 
 import hashlib
+import math
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +22,38 @@ from ...cells import Cell
 from .rules import BOOLEAN, RULES, takes_power
 
 _ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
-_FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0}
-_SHAPE = (2, 3)
+# What is there before it is filled has no value.
+_FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": math.nan}
+_SAMPLES = (((2, 3), 1.0), ((3, 5), -1.0))
+"""Shapes and signs of the tensors that a cell is run on. What depends on either is no equation."""
 
 
 class Refused(Exception):  # noqa: N818 -- it is an answer
     """The cell is not one that kernels can be made of; the message says why."""
 
 
-class Node(NamedTuple):
-    """One value: a leaf ("x", "r", "s", "state", "vector", "grad" with its index) or an op's result."""
+class Node:
+    """One value: a leaf ("x", "r", "s", "state", "vector", "grad" with its index) or an op's result.
+
+    Of one op with the same arguments there is one node, so that nodes are compared and found by what they
+    are in memory, whatever they are made of.
+    """
+
+    __slots__ = ("__weakref__", "args", "named", "op")
+
+    def __new__(cls, op: str, args: tuple[Any, ...], named: tuple[tuple[str, Any], ...] = ()) -> Node:
+        """The node of that op."""
+        key = op, tuple([_mark(a) for a in args]), tuple([(k, _mark(v)) for k, v in named])
+        with _making:
+            made = _made.get(key)
+            if made is None:
+                made = _made[key] = super().__new__(cls)
+                made.op, made.args, made.named = op, args, named
+        return made
 
     op: str
     args: tuple[Any, ...]
-    named: tuple[tuple[str, Any], ...] = ()
+    named: tuple[tuple[str, Any], ...]
 
     @property
     def leaf(self) -> bool:
@@ -76,7 +96,27 @@ class Graph(NamedTuple):
     @property
     def key(self) -> str:
         """A digest of everything in it."""
-        return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()
+        nodes = everything([*self.states, *self.grads, *self.grads.values()])
+        numbers = {node: f"#{i}" for i, node in enumerate(nodes)}
+
+        def shown(value: Any) -> str:
+            return numbers[value] if isinstance(value, Node) else repr(value)
+
+        lines = [
+            " ".join([n.op, *map(shown, n.args), *(f"{k}={shown(v)}" for k, v in n.named)]) for n in nodes
+        ]
+        ends = [*map(shown, self.states), *(f"{shown(a)}:{shown(g)}" for a, g in self.grads.items())]
+        gates = repr((self.merged, self.x_only, self.r_only))
+        return hashlib.sha256("\n".join([*lines, *ends, gates]).encode()).hexdigest()
+
+
+_made: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
+_making = threading.Lock()
+
+
+def _mark(argument: Any) -> Any:
+    """What tells arguments apart: 0.0 and -0.0 are equal, as are 1, 1.0 and True."""
+    return argument if isinstance(argument, Node) else (type(argument), repr(argument))
 
 
 class _Recorder(TorchDispatchMode):
@@ -86,8 +126,9 @@ class _Recorder(TorchDispatchMode):
         # meets: a cell is traced on a thread of its own.
         return False
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, int]) -> None:
         super().__init__()
+        self.shape = shape
         self.values: dict[int, Node] = {}
         self.alive: list[Tensor] = []
 
@@ -103,7 +144,7 @@ class _Recorder(TorchDispatchMode):
                 raise Refused("it joins several tensors")
             return value
         if value.data_ptr() in self.values:
-            if value.dim() and tuple(value.shape) != _SHAPE:
+            if value.dim() and tuple(value.shape) != self.shape:
                 raise Refused(f"it makes a tensor of another shape, {tuple(value.shape)}")
             return self.values[value.data_ptr()]
         raise Refused("it reads a tensor that is not one of its arguments")
@@ -116,6 +157,8 @@ class _Recorder(TorchDispatchMode):
         if name in ("lift_fresh", "lift_fresh_copy") and args[0].data_ptr() not in self.values:
             if args[0].numel() != 1:
                 raise Refused("it makes a tensor of several numbers")
+            if args[0].dtype is torch.bool:
+                raise Refused("it makes a tensor of a truth value")
             return self.name(func(*args, **kwargs), _constant(float(args[0])))
         rule = name.removesuffix("_") if func._schema.is_mutable else name
         constant = _filled(rule, args)
@@ -129,7 +172,7 @@ class _Recorder(TorchDispatchMode):
             node = self._node(rule, args, kwargs)
         result = func(*args, **kwargs)
         for tensor in result if isinstance(result, tuple) else (result,):
-            if tuple(tensor.shape) not in (_SHAPE, ()) and name != "log_sigmoid_forward":
+            if tuple(tensor.shape) not in (self.shape, ()) and name != "log_sigmoid_forward":
                 raise Refused(f"its op {name} is not elementwise")
             if rule not in _ALIASES and tensor.dtype != (torch.bool if rule in BOOLEAN else torch.float32):
                 raise Refused(f"its op {name} has no rule for {tensor.dtype}")
@@ -160,8 +203,9 @@ def _filled(rule: str, args: Sequence[Any]) -> Node | None:
     """A tensor made with one number in it, if that is what the op does."""
     if rule in _FILLED:
         return _constant(_FILLED[rule])
-    if rule in ("full", "full_like", "new_full", "scalar_tensor"):
-        return _constant(float(args[0 if rule == "scalar_tensor" else 2 if rule == "new_full" else 1]))
+    if rule in ("full", "full_like", "new_full", "scalar_tensor", "fill"):
+        number = args[0 if rule == "scalar_tensor" else 2 if rule == "new_full" else 1]
+        return None if isinstance(number, Tensor) else _constant(float(number))
     return None
 
 
@@ -183,14 +227,16 @@ class _Seed(torch.autograd.Function):
         return None, *ctx.cotangents
 
 
-def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]:
-    recorder = _Recorder()
+def _record(
+    cell: Cell, bias: bool, shape: tuple[int, int], sign: float
+) -> tuple[tuple[Node, ...], dict[Node, Node]]:
+    recorder = _Recorder(shape)
     # The program's own random numbers must not hang on whether a cell was met before.
     generator = torch.Generator().manual_seed(0)
 
     def leaf(kind: str, index: int) -> Tensor:
-        made = torch.rand(_SHAPE, dtype=torch.float32, generator=generator).add_(0.5).requires_grad_()
-        return recorder.name(made, Node(kind, (index,)))
+        made = torch.rand(shape, dtype=torch.float32, generator=generator).add_(0.5).mul_(sign)
+        return recorder.name(made.requires_grad_(), Node(kind, (index,)))
 
     x = tuple(leaf("x", g) for g in range(cell.gates))
     r = tuple(leaf("r", g) for g in range(cell.gates)) if cell.recurrent == "dense" else None
@@ -202,7 +248,7 @@ def _record(cell: Cell, bias: bool) -> tuple[tuple[Node, ...], dict[Node, Node]]
             r = _diagonal(cell, bias, states[0], vectors)
         following = cell(x, r, states, vectors[: len(cell.vectors)])
         for state in following:
-            if tuple(state.shape) != _SHAPE or state.dtype != torch.float32:
+            if tuple(state.shape) != shape or state.dtype != torch.float32:
                 raise Refused(f"a next state is {state.dtype} of another shape than the gates")
         leaves = [*x, *(r if cell.recurrent == "dense" and r else ()), *states, *vectors]
         outputs = [s for s in following if s.requires_grad]
@@ -232,38 +278,42 @@ def vector_count(cell: Cell, bias: bool) -> int:
     return len(cell.vectors) + diagonal
 
 
-def replaced(node: Any, change: Callable[[Node], Node | None], memo: dict[Node, Any]) -> Any:
-    """The graph with each node for which `change` gives another one exchanged."""
-    if not isinstance(node, Node) or node.leaf:
-        return (change(node) or node) if isinstance(node, Node) else node
-    if node not in memo:
-        memo[node] = change(node) or Node(
-            node.op,
-            tuple(replaced(a, change, memo) for a in node.args),
-            tuple((k, replaced(v, change, memo)) for k, v in node.named),
-        )
-    return memo[node]
+def replaced(roots: Sequence[Node], change: Callable[[Node], Node | None]) -> dict[Node, Node]:
+    """What each node becomes where each for which `change` gives another one is exchanged."""
+    new: dict[Node, Node] = {}
+
+    def now(value: Any) -> Any:
+        return new[value] if isinstance(value, Node) else value
+
+    for node in everything(roots):
+        changed = change(node)
+        if changed is None and not node.leaf:
+            named = tuple([(k, now(v)) for k, v in node.named])
+            changed = Node(node.op, tuple(map(now, node.args)), named)
+        new[node] = changed or node
+    return new
 
 
 def everything(roots: Sequence[Any]) -> list[Node]:
     """Every node that the roots are made of, arguments first."""
     seen: dict[Node, None] = {}
-
-    def visit(node: Node) -> None:
-        if node not in seen:
-            for argument in node.nodes():
-                visit(argument)
-            seen[node] = None
-
-    for root in roots:
-        if isinstance(root, Node):
-            visit(root)
+    # Without recursion: equations may be thousands of operations long.
+    left = [root for root in reversed(roots) if isinstance(root, Node)]
+    while left:
+        node = left[-1]
+        missing = [] if node in seen else [a for a in node.nodes() if a not in seen]
+        if missing:
+            left += reversed(missing)
+            continue
+        seen[left.pop()] = None
     return list(seen)
 
 
 def trace(cell: Cell, bias: bool) -> Graph:
     """The cell's graphs. Raises Refused, saying why, for a cell that no kernel can be made of."""
-    states, grads = _record(cell, bias)
+    (states, grads), *others = [_record(cell, bias, *sample) for sample in _SAMPLES]
+    if any(other != (states, grads) for other in others):
+        raise Refused("what it computes depends on the size of its tensors, or on a number read from one")
     if not all(any(n.leaf for n in everything([s])) for s in states):
         raise Refused("a next state is a constant")
     roots = [*states, *grads.values()]
@@ -285,12 +335,12 @@ def trace(cell: Cell, bias: bool) -> Graph:
                 return Node("s", (ops["x"],))
         return None
 
-    memo: dict[Node, Any] = {}
-    states = tuple(replaced(s, change, memo) for s in states)
+    new = replaced(roots, change)
+    states = tuple([new[s] for s in states])
     changed = {}
     for leaf, grad in grads.items():
         is_merged = leaf.op in ("x", "r") and leaf.args[0] in merged
-        changed[Node("s", leaf.args) if is_merged else leaf] = replaced(grad, change, memo)
+        changed[Node("s", leaf.args) if is_merged else leaf] = new[grad]
     read = set(everything(states))
     x_only = [g for g in range(cell.gates) if Node("x", (g,)) in read]
     r_only = [g for g in range(cell.gates) if Node("r", (g,)) in read]
@@ -315,3 +365,6 @@ def _graph_or_reason(cell: Cell, bias: bool) -> Graph | str:
         return trace(cell, bias)
     except Refused as reason:
         return f"the cell {cell.name}: {reason}"
+    except Exception as error:
+        # The slow engine runs it on the call's own tensors, and raises what is wrong there.
+        return f"the cell {cell.name}: on small tensors it raises {type(error).__name__}: {error}"

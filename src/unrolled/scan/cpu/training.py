@@ -11,15 +11,16 @@ from torch import Tensor
 
 from .. import reference, transforms
 from ..stack import Call
-from .course import Course, Step
-from .gradients import Backward
+from . import room
+from .course import Course, Form, Step
 from .inference import give, low, take
 from .layer import cost, most_groups
 from .machine import machine
-from .pool import Pool, workers
+from .pack import Packed
+from .pool import Pool, Work, workers
 from .program import forward_kernel
 from .ragged import Ragged
-from .room import borrow
+from .sync import LINE
 from .trial import trial_of
 
 
@@ -29,8 +30,21 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     return output, tuple(states)
 
 
+class _Held:
+    """What a pass has until its backward is over: the course, whose blocks the backward reads, the history
+    and the panels. It goes with the tensor that autograd keeps, and that goes with autograd's others: after
+    the backward, or when the graph is dropped."""
+
+    def __init__(self, key: Any, course: Course, history: Tensor, panels: Sequence[Packed]) -> None:
+        self._key, self.course, self._history, self._panels = key, course, history, panels
+
+    def __del__(self) -> None:
+        give(self._key, self.course)
+        room.give(self._history)
+
+
 class Scan:
-    """A forward pass, and what it leaves for its backward.
+    """A forward pass, and how its backward is run.
 
     batch_first: whether the input is (batch, time, …), or (time, batch, …). The output is as it lies in
     memory: autograd forbids to change views in place that are made within a node.
@@ -51,45 +65,80 @@ class Scan:
         noted = self._ragged.sizes if self._ragged else lengths
         self.noted = [t for t in (noted, reset) if isinstance(t, Tensor)]
 
-    def __del__(self) -> None:
-        # Nobody else may have the course, whose blocks the backward reads, before this pass is over.
-        give(self._key, self.course)
-
     def forward(
         self, pool: Pool, count: int, x: Tensor, state: Sequence[Tensor], parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The output as it lies in memory and the last states, in bfloat16 if that is wanted."""
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The output as it lies in memory and the last states, in bfloat16 if that is wanted; and what
+        autograd is to keep."""
         course = self.course
-        # What a kernel reads must live as long as the backward may be called.
-        self._x, self._state = x, state
-        self._packed = course.packed(parameters, pool, count)
-        self._history = borrow(course.floats)
+        panels = course.packed(parameters, pool, count)
+        history = room.take(course.floats)
         out, *finals = course.results(low(self._lower), x)
         if course.layer.deal is not None and self._lengths is not None:
             course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
-        course.fill(step, self._history.floats, self._packed)
+        course.fill(step, history, panels)
         pool.run(course.work)
-        return out, finals
+        self._places = [t.data_ptr() for t in (x, *state)]
+        kept = history.detach()
+        kept.held = _Held(self._key, course, history, panels)  # pyright: ignore[reportAttributeAccessIssue]
+        return out, finals, kept
 
     def backward(
-        self, ctx: Any, parameters: Sequence[Tensor], grads: Sequence[Tensor | None]
+        self,
+        ctx: Any,
+        x: Tensor,
+        state: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        kept: Tensor,
+        grads: Sequence[Tensor | None],
     ) -> list[Tensor | None]:
-        """The gradients of (input, states, parameters) of one layer."""
+        """The gradients of (input, states, parameters) of one layer; kept: the history, as it was kept."""
         _, _, _, dx, *wanted = ctx.needs_input_grad
-        stack, course = self.course.stack, self.course
-        dinitial = any(wanted[: stack.cell.states])
+        course = self.course
+        dinitial = any(wanted[: len(state)])
         dout, *given = grads
         if dout is None:
-            dout = course.results(torch.float32, self._x)[0].zero_()
+            dout = course.results(torch.float32, x)[0].zero_()
         dout = dout if self.batch_first != course.turned else dout.transpose(0, 1)
-        with workers(2 * course.cost, course.rows * stack.hidden_size, course.trial) as (pool, count):
-            key = dx, dinitial, count
-            if key not in course.backward:
-                made = Backward(stack, course.layer, course.indexed, dx, dinitial, count, course.moving)
-                course.backward[key] = made
-            tensors = parameters, self._x, self._state, (dout, given)
-            return course.backward[key].run(*tensors, pool, self.batch_first)
+        tensors = parameters, x, state, (dout, given)
+        most = course.rows * course.stack.hidden_size
+        with workers(2 * course.cost, most, course.trial) as (pool, count):
+            held = getattr(kept, "held", None)
+            if held is not None and [t.data_ptr() for t in (x, *state)] == self._places:
+                return held.course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
+            # Hooks have kept them elsewhere, or computed them again, and the course is another step's.
+            key = self._key, "anew"
+            course = take(key) or Course(course.form)
+            x, *state = [t.contiguous() for t in (x, *state)]
+            filled = self._anew(course, x, state, parameters, kept, pool, count)
+            tensors = parameters, x, state, (dout, given)
+            found = course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
+        del filled
+        give(key, course)
+        return found
+
+    def _anew(
+        self,
+        course: Course,
+        x: Tensor,
+        state: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        kept: Tensor,
+        pool: Pool,
+        count: int,
+    ) -> Any:
+        """Lays a course out as a forward pass of these tensors leaves it; what it reads, to be held."""
+        panels = course.packed(parameters, pool, count)
+        history = kept if kept.data_ptr() % LINE == 0 and kept.is_contiguous() else kept.clone()
+        out, *finals = course.results(low(self._lower), x)
+        deal = course.layer.deal
+        if deal is not None and self._lengths is not None:
+            deal.give(self._lengths)
+            Work([[deal.work(1)]]).alone()
+        step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
+        course.fill(step, history, panels)
+        return panels, history, out, finals
 
     def again(
         self,
@@ -149,7 +198,10 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     with workers(about, most, trial_of("forward", stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
-        course = take(key) or Course(call, kernel, count, call.reset is not None, call.lengths is not None)
+        course = take(key)
+        if course is None:
+            lengths, resets, turned = call.lengths is not None, reset is not None, x.stride(0) < x.stride(1)
+            course = Course(Form(stack, kernel, batch, time, count, call.indexed, resets, lengths, turned))
         scan = Scan(key, course, True, call.lengths, call.reset, call.lower)
         out, *last = apply(scan, pool, count, x, *call.state, *call.parameters)
     return out.transpose(0, 1) if course.turned else out, *last
@@ -164,22 +216,22 @@ class Layered(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Output and last states."""
         states = scan.course.stack.cell.states
-        out, finals = scan.forward(pool, count, x, rest[:states], rest[states:])
+        out, finals, kept = scan.forward(pool, count, x, rest[:states], rest[states:])
         ctx.set_materialize_grads(False)
         ctx.scan = scan
         # Lengths and resets only to hear of it when they have been written since.
-        ctx.save_for_backward(x, *rest, *scan.noted)
+        ctx.save_for_backward(x, *rest, *scan.noted, kept)
         return out, *finals
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of the input, the states and the parameters."""
         scan = ctx.scan
-        x, *rest = ctx.saved_tensors
+        x, *rest, kept = ctx.saved_tensors
         rest, states = rest[: len(rest) - len(scan.noted)], scan.course.stack.cell.states
         if torch.is_grad_enabled() or any([g is not None and transforms.batched(g) for g in grads]):
             return None, None, None, *scan.again(x, rest[:states], rest[states:], grads)
-        return None, None, None, *scan.backward(ctx, rest[states:], grads)
+        return None, None, None, *scan.backward(ctx, x, rest[:states], rest[states:], kept, grads)
 
 
 # torch's own in C++: its Python wrapper asks first whether transforms are at work, which engines.refuses

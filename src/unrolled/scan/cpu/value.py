@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .emit import Function
 
@@ -45,5 +47,6 @@ def ref(value: Value | int) -> str:
 
 def hexadecimal(number: float) -> str:
     """A float32 as IR writes it: the bits of the float64 with the same value."""
-    (single,) = struct.unpack("<f", struct.pack("<f", number))
+    with np.errstate(over="ignore"):
+        single = float(np.float32(number))  # what is too large becomes infinite, as in torch
     return f"0x{struct.unpack('<Q', struct.pack('<d', single))[0]:016X}"
