@@ -74,7 +74,7 @@ class Course:
         self.trial = trial_of("backward", stack, batch, time)
         """Of its backward passes."""
         self.layer = Layer(geometry, count, True, indexed, lengths, packed)
-        self.work = Work(self.layer.phases(kernel.address, count))
+        self._work: Work | None = None
         self._backward: dict[tuple[bool, bool, int], Backward] = {}
         self.floats = 0
         """Of the history: every step's states and kept values, of all groups."""
@@ -125,8 +125,23 @@ class Course:
                 made.append(kept.packed(own, pool, count))
         return made
 
+    def work(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> Work:
+        """A step with these tensors, which is told first where they lie."""
+        fills = self._give(tensors, history, own)
+        if self._work is None:
+            workers = self.form.workers
+            first, *others = self.layer.phases(self.kernel.address, workers)
+            told = [fills.work(workers)]
+            # Whoever deals the rows does so in the same phase: nothing that is told is read there.
+            phases = [told + first, *others] if others else [told, first]
+            self._work = Work(phases)
+        return self._work
+
     def fill(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> None:
-        """Tells the kernel where the tensors of this step lie."""
+        """As `work`, of which only the telling is done."""
+        self._give(tensors, history, own).fill()
+
+    def _give(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> Fills:
         x, state, out, finals, reset, _, packed = tensors
         bases = [x.data_ptr(), out.data_ptr(), history.data_ptr()]
         bases.append(0 if reset is None else reset.data_ptr())
@@ -139,7 +154,8 @@ class Course:
             bases.append(packed.starts.ctypes.data)
         if self._fills is None:
             self._fills = self._laid_out(tensors, bases, own)
-        self._fills.write(bases)
+        self._fills.give(bases)
+        return self._fills
 
     def back(self, dx: bool, dinitial: bool, count: int) -> Backward:
         """The backward pass by so many workers; dx, dinitial: as for `Backward`."""

@@ -14,6 +14,7 @@ import numpy as np
 from .cache import library
 from .emit import I64, PTR, Module
 from .machine import machine
+from .pool import Jobs
 
 
 class Fills:
@@ -55,10 +56,9 @@ class Fills:
         """As `write`, with the bases as they are."""
         self._call(*(self._sealed or self._seal()))
 
-    @property
-    def job(self) -> tuple[int, tuple[int, int]]:
-        """Filling in as a job among others, when all has been added: kernel and arguments."""
-        return _code()[1]["fill"], self._sealed or self._seal()
+    def work(self, workers: int) -> tuple[int, Jobs]:
+        """Filling in as a piece of work, when all has been added: the first of so many workers does it."""
+        return _code()[1]["fill"], [[self._sealed or self._seal()], *[[] for _ in range(workers - 1)]]
 
     def _seal(self) -> tuple[int, int]:
         table = np.array(self._table, dtype=np.int64)

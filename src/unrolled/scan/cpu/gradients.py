@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,12 +59,14 @@ class Backward:
         self._kernel = backward_kernel(stack.cell, stack.bias, stack.proj_size > 0, machine())
         scans = [address for side in self._sides for address in side.scans]
         scan = [(self._kernel.address, assign(scans, together, count)), *beside]
-        self._work = Work([phase for phase in (before, scan, *later) if phase])
+        told = [side.told(count) for side in self._sides]
+        self._work = Work([phase for phase in (told, before, scan, *later) if phase])
         self._floats = self._memory.zeros + self._memory.rest
         # The weights that it reads as they are.
         self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
-        self._nothing: dict[int, Tensor] = {}
+        self._nothing: list[Tensor] = []
         self._make: Callable[[], Tensor] | None = None
+        self._lying: dict[Any, list[tuple[int, int, int]]] = {}
         self._none: list[None] = [None] * stack.cell.states
 
     def run(
@@ -79,27 +82,40 @@ class Backward:
         for zeros. batch_first: whether input and output are (batch, time, …), or (time, batch, …)."""
         dout, given = _there(grads[0]), grads[1]
         dout = dout if dout.stride(-1) == 1 else dout.contiguous()
-        dfinals = [self._given(k, s, g) for k, (s, g) in enumerate(zip(state, given, strict=True))]
+        self._nothing = self._nothing or [torch.zeros_like(s) for s in state]
+        dfinals = [
+            z if g is None else _there(g).to(torch.float32).contiguous()
+            for g, z in zip(given, self._nothing, strict=True)
+        ]
         dinitials = [room.like(s) for s in state] if self._dinitial else []
         memory = room.take(self._floats)
         room.zero(memory, self._memory.zeros)
         dxs = [self._like(x) for _ in self._sides] if self._dx else []
-        parameters = [p if p.is_contiguous() else p.contiguous() for p in parameters]
         each = len(parameters) // len(self._sides)
-        made = [side.results.make() for side in self._sides]
+        made, held = [side.results.make() for side in self._sides], []
         for direction, side in enumerate(self._sides):
-            words = side.bases
-            for number, tensor in zip(side.results.numbers, made[direction], strict=False):
+            words, tensors = side.bases, made[direction]
+            for number, tensor in zip(side.results.numbers, tensors, strict=False):
                 words[number] = tensor.data_ptr()
             for index, number in self._reads:
-                words[number] = parameters[direction * each + index].data_ptr()
-            words[_ZEROS] = memory.data_ptr()
-            words[_REST] = memory.data_ptr() + 4 * self._memory.zeros
+                weight = parameters[direction * each + index]
+                if not weight.is_contiguous():
+                    weight = weight.contiguous()
+                    held.append(weight)
+                words[number] = weight.data_ptr()
+            words[_ZEROS] = start = memory.data_ptr()
+            words[_REST] = start + 4 * self._memory.zeros
             for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
                 for number, tensor in zip(numbers, given, strict=False):
-                    words[number] = tensor.data_ptr() + 4 * direction * tensor.stride(0)
-            self._place(words, direction, dout, dxs, batch_first)
-            side.begin()
+                    address = tensor.data_ptr()
+                    words[number] = address + 4 * tensor.stride(0) if direction else address
+            skip, words[_DOUT + 1], words[_DOUT + 2] = self._lies(dout, batch_first)[direction]
+            words[_DOUT] = dout.data_ptr() + skip
+            words[_LOW] = dout.dtype is torch.bfloat16
+            if dxs:
+                dx = dxs[direction]
+                skip, words[_RESULT + 1], words[_RESULT + 2] = self._lies(dx, batch_first, True)[direction]
+                words[_RESULT] = dx.data_ptr() + skip
         pool.run(self._work)
         found = [side.parameters(m, memory) for side, m in zip(self._sides, made, strict=True)]
         room.give(memory)
@@ -107,26 +123,19 @@ class Backward:
             dxs[0] += other
         return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
 
-    def _place(
-        self, words: memoryview, direction: int, dout: Tensor, dxs: Sequence[Tensor], batch_first: bool
-    ) -> None:
-        """Where a direction's part of the output's gradient lies, and the gradient of the input."""
-        reverse, skip = direction == 1, direction * self._stack.output_size
-        address, row, step = place(dout, reverse, 0, batch_first)
-        words[_DOUT] = address + dout.element_size() * skip
-        words[_DOUT + 1], words[_DOUT + 2] = row, step
-        words[_LOW] = dout.dtype is torch.bfloat16
-        if dxs:
-            placed = place(dxs[direction], reverse, 0, batch_first)
-            words[_RESULT], words[_RESULT + 1], words[_RESULT + 2] = placed
-
-    def _given(self, k: int, state: Tensor, grad: Tensor | None) -> Tensor:
-        """The gradient of a last state as the kernels want it."""
-        if grad is not None:
-            return _there(grad).to(torch.float32).contiguous()
-        if k not in self._nothing:
-            self._nothing[k] = torch.zeros_like(state)
-        return self._nothing[k]
+    def _lies(self, tensor: Tensor, batch_first: bool, whole: bool = False) -> list[tuple[int, int, int]]:
+        """For each direction, how many bytes after the tensor's first it begins, and those between rows and
+        steps; whole: whether a direction has all of it, instead of its units."""
+        key = tensor.stride(), tensor.dtype, tensor.shape, batch_first, whole
+        found = self._lying.get(key)
+        if found is None:
+            found = []
+            for direction in range(len(self._sides)):
+                address, row, step = place(tensor, direction == 1, 0, batch_first)
+                skip = 0 if whole else tensor.element_size() * direction * self._stack.output_size
+                found.append((address - tensor.data_ptr() + skip, row, step))
+            self._lying = {**self._lying, key: found} if len(self._lying) < 16 else {key: found}
+        return found
 
     def _like(self, x: Tensor) -> Tensor:
         if self._packed:

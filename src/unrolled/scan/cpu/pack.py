@@ -179,7 +179,10 @@ class Panels:
 
     def packed(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:
         """Their panels, from an earlier call if they have not changed."""
-        versions = [0 if p.is_inference() else p._version for p in parameters]
+        try:
+            versions = [p._version for p in parameters]
+        except RuntimeError:  # tensors of inference have none
+            versions = [0] * len(parameters)
         held, again = self._held, False
         if held is not None and held[0] == versions:
             again = True

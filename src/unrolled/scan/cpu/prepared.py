@@ -97,11 +97,9 @@ class Prepared:
             phases.append([(kernel.address, self._layers[-1].jobs)])
             self._kept += [x, out]
             x = out
-        fill, table = self._fills.job
-        filled = [[table], *[[] for _ in range(count - 1)]]
         # The comparison of the weights is a part of the work: afterwards is early enough to know.
         first = [self._digest.jobs] if self._digest else []
-        first.append((fill, filled))
+        first.append(self._fills.work(count))
         first += [layer.deal.work(count) for layer in self._layers if layer.deal]
         self._work = Work([first, *phases])
         # The memory of this call's own input and output is not for keeping: every call has its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ class Results:
         """Of `make`'s tensors, those of their bases."""
         self._makes: list[tuple[Callable[[], Tensor], bool]] = []
         self._order: list[int] = []
+        self._in_order = False
         self._plain = stack.cell.recurrent != "diagonal" and not stack.cell.vectors
 
     def add(self, name: str, zeros: bool) -> None:
@@ -43,19 +44,21 @@ class Results:
                 self._order.append(len(self._makes))
                 self._makes.append((makers[name], True))
 
+        self._in_order = self._order == [*range(len(self._makes))]
+
     def make(self) -> list[Tensor]:
         """Tensors for one step."""
         return [make().zero_() if zeros else make() for make, zeros in self._makes]
 
-    def ordered(self, made: Sequence[Tensor], vectors: Tensor) -> list[Tensor]:
+    def ordered(self, made: list[Tensor], vectors: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order.
 
         vectors: those of the vectors of one weight a unit (vector, hidden), the cell's own, then the
         diagonal recurrence's; not read where there are none.
         """
-        found = [made[index] for index in self._order]
         if self._plain:
-            return found
+            return made if self._in_order else [made[index] for index in self._order]
+        found = [made[index] for index in self._order]
         cell = self._stack.cell
         own = len(cell.vectors)
         if cell.recurrent == "diagonal":

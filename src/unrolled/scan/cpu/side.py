@@ -12,6 +12,7 @@ from . import after, arrange
 from .derived import BASE, GIVEN, RESULT, Blocks, Derived, Memory
 from .layer import Layer, panel_step
 from .phases import Phases, Product
+from .pool import Jobs
 from .program import products_after
 from .results import Results
 from .segments import segments
@@ -295,7 +296,7 @@ class Side:
         self.scans = [self._blocks.address(b) for b in self._scans]
         self.results.close()
         self.bases = self._blocks.fills.bases.data
-        """What a call gives, by the numbers in `BASE`, before `begin`."""
+        """What a call gives, by the numbers in `BASE`."""
         into, sums, out_of = (
             [(address, arrange.jobs(at, count))] if len(own) else []
             for own, at in zip(tasks, self._blocks.tasks, strict=True)
@@ -311,9 +312,9 @@ class Side:
             phase.append((kernels[product.kernel], jobs))
         return phases
 
-    def begin(self) -> None:
-        """Writes the blocks for a call."""
-        self._blocks.fills.fill()
+    def told(self, count: int) -> tuple[int, Jobs]:
+        """The writing of the blocks for a call, by the first of so many workers."""
+        return self._blocks.fills.work(count)
 
     def parameters(self, made: list[Tensor], memory: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order; memory: what the call had."""

@@ -77,8 +77,7 @@ class Scan:
         if course.layer.deal is not None and self._lengths is not None:
             course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
-        course.fill(step, history, panels)
-        pool.run(course.work)
+        pool.run(course.work(step, history, panels))
         self._places = [t.data_ptr() for t in (x, *state)]
         kept = history.detach()
         kept.held = _Held(self._key, course, history, panels)  # pyright: ignore[reportAttributeAccessIssue]
