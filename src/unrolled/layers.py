@@ -35,9 +35,12 @@ class RNN(Scanned, nn.RNN):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        proj_size: int = 0,
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        if proj_size:
+            raise Error(f"RNN({input_size}, {hidden_size}): proj_size is for an LSTM, not for RNN")
         check_options("RNN", sizes, flags, dropout)
         if nonlinearity not in ("tanh", "relu"):
             raise Error(
@@ -77,9 +80,12 @@ class GRU(Scanned, nn.GRU):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        proj_size: int = 0,
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        if proj_size:
+            raise Error(f"GRU({input_size}, {hidden_size}): proj_size is for an LSTM, not for GRU")
         check_options("GRU", sizes, flags, dropout)
         super().__init__(
             input_size,

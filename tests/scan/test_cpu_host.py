@@ -185,10 +185,12 @@ def test_other_vector_widths():
 
 
 def test_the_cache_with_two_processes_at_once_then_corrupted_or_unwritable(tmp_path):
-    program = PROGRAM.replace("GRU", "RNN")
+    program = PROGRAM.replace("GRU", "LSTM")
     started = [start(program, UNROLLED_CACHE=str(tmp_path)) for _ in range(2)]
     assert [finish(p) for p in started] == ["agrees\n"] * 2
     kept = sorted(tmp_path.glob("*.o"))
+    assert finish(start(program, UNROLLED_CACHE=str(tmp_path))) == "agrees\n"
+    assert sorted(tmp_path.glob("*.o")) == kept  # each was found again
     assert len(kept) >= 3
     whole = [f.read_bytes() for f in kept]
     for number, file in enumerate(kept):

@@ -49,7 +49,8 @@ def _sources() -> str:
 def key(kind: str, shape: Shape | None, host: object) -> str:
     """The name of a kernel's file."""
     graph = "" if shape is None else shape.graph.key
-    rest = "" if shape is None else f"{shape.vectors} {shape.projected} {shape.plan}"
+    # What is kept for the backward follows from the graph.
+    rest = "" if shape is None else f"{shape.vectors} {shape.projected} {shape.plan is not None}"
     llvm = importlib.metadata.version("llvmlite")
     text = "\n".join([__version__, _sources(), llvm, sys.platform, str(host), kind, graph, rest])
     return hashlib.sha256(text.encode()).hexdigest()
