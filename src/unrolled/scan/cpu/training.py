@@ -35,8 +35,15 @@ class _Held:
     and the panels. It goes with the tensor that autograd keeps, and that goes with autograd's others: after
     the backward, or when the graph is dropped."""
 
-    def __init__(self, key: Any, course: Course, history: Tensor, panels: Sequence[Packed]) -> None:
+    def __init__(
+        self, key: Any, course: Course, history: Tensor, panels: Sequence[Packed], read: Sequence[Tensor]
+    ) -> None:
         self._key, self.course, self._history, self._panels = key, course, history, panels
+        self._places = [t.data_ptr() for t in read]
+
+    def read(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether these are where the ones were that the pass has read."""
+        return [t.data_ptr() for t in tensors] == self._places
 
     def __del__(self) -> None:
         give(self._key, self.course)
@@ -78,9 +85,9 @@ class Scan:
             course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
         pool.run(course.work(step, history, panels))
-        self._places = [t.data_ptr() for t in (x, *state)]
         kept = history.detach()
-        kept.held = _Held(self._key, course, history, panels)  # pyright: ignore[reportAttributeAccessIssue]
+        held = _Held(self._key, course, history, panels, (x, *state))
+        kept.held = held  # pyright: ignore[reportAttributeAccessIssue]
         return out, finals, kept
 
     def backward(
@@ -104,7 +111,7 @@ class Scan:
         most = course.rows * course.stack.hidden_size
         with workers(2 * course.cost, most, course.trial) as (pool, count):
             held = getattr(kept, "held", None)
-            if held is not None and [t.data_ptr() for t in (x, *state)] == self._places:
+            if held is not None and held.read((x, *state)):
                 return held.course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
             # Hooks have kept them elsewhere, or computed them again, and the course is another step's.
             key = self._key, "anew"
