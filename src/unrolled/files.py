@@ -67,6 +67,8 @@ def writing(place: Path) -> Iterator[BinaryIO]:
 def check_writable(folder: Path) -> None:
     """Raises Error if files cannot be made in the folder; makes the folder if it is missing, and removes
     what killed processes left in it."""
+    if folder.is_file():
+        raise Error(f"cannot write {folder}: it is a file; wanted a folder")
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with _beside(folder) as temporary, _filling(temporary) as file:

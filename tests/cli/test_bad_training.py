@@ -129,6 +129,9 @@ def test_a_resume_with_other_data_or_settings_is_refused(accepted, refused, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "remove", lambda folder: None)  # the run stays as if it were unfinished
         accepted(*arguments)
+    finished = ["finished" if a == "m" else a for a in arguments]
+    accepted(*finished)
+    assert "but a model: its run is finished" in refused(*finished, "--resume")
     for options, message in (
         (["--hidden-size", 8], "had hidden_size 4, and this call has 8; resume with the same data and set"),
         (["--steps", 9], "had steps 3, and this call has 9"),

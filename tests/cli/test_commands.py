@@ -160,7 +160,7 @@ WRONG_OPTIONS = [
     (["--device", "meta"], "device 'meta' cannot be used here"),
     (["--seed", str(2**63)], "training: seed is 9223372036854775808"),
     (["--hidden-size", "3000000"], "too little memory"),
-    (["--out", "text.txt"], "cannot write text.txt"),
+    (["--out", "text.txt"], "cannot write text.txt: it is a file; wanted a folder"),
     (["--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
 ]
 

@@ -1,5 +1,8 @@
 """What a forward pass leaves for its backward: kept by autograd, with its hooks, and gone when it is."""
 
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -17,10 +20,13 @@ CALLS = {
 }
 
 
-def gradients(layer, x, options):
+def gradients(layer, x, options, hooks=contextlib.nullcontext):
     layer.zero_grad()
     x = x.detach().requires_grad_()
-    output, state = layer(x, **options)
+    with hooks():
+        output, state = layer(x, **options)
+    other = layer(x + 1, **options)[0]  # meanwhile, and kept
+    assert other.requires_grad
     last = state[0] if isinstance(state, tuple) else state
     (output.square().sum() + last.sum()).backward()
     return [x.grad, *(p.grad.clone() for p in layer.parameters())]
@@ -39,6 +45,7 @@ def unpacked(kept):
 
 
 HOOKS = {
+    "alias": lambda: saved_tensors_hooks(lambda tensor: tensor.detach(), lambda tensor: tensor),
     "cpu": save_on_cpu,
     "apart": lambda: saved_tensors_hooks(apart, lambda tensor: tensor),
     "some": lambda: saved_tensors_hooks(lambda t: t if t.requires_grad else t.numpy().copy(), unpacked),
@@ -51,8 +58,7 @@ HOOKS = {
 def test_hooks_may_keep_it_elsewhere(kind, hooks, call):
     layer, x = getattr(ur, kind)(5, 17, 2, bidirectional=True), torch.randn(7, 4, 5)
     wanted = gradients(layer, x, CALLS[call])
-    with HOOKS[hooks]():
-        found = gradients(layer, x, CALLS[call])
+    found = gradients(layer, x, CALLS[call], HOOKS[hooks])
     assert all(map(torch.equal, found, wanted))
 
 
@@ -89,6 +95,32 @@ def test_it_goes_with_the_backward_though_the_output_stays(monkeypatch):
     del waiting
     layer(x)[0].sum().backward()
     assert len(made) == 3
+
+
+def test_hooks_that_change_the_dtype_are_told():
+    layer, x = ur.GRU(4, 5), torch.randn(3, 2, 4)
+    with saved_tensors_hooks(lambda t: t.bfloat16() if t.is_floating_point() else t, lambda t: t):
+        output = layer(x)[0]
+    with pytest.raises(ur.Error, match="hooks gave back a saved tensor as"):
+        output.sum().backward()
+
+
+def test_threads_may_go_through_one_graph():
+    layer = ur.LSTM(64, 96)
+    output, weights, found = layer(torch.randn(20, 4, 64))[0], [*layer.parameters()], []
+    wanted = torch.autograd.grad(output.sum(), weights, retain_graph=True)
+
+    def go():
+        for _ in range(15):
+            found.append(torch.autograd.grad(output.sum(), weights, retain_graph=True))
+
+    threads = [threading.Thread(target=go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 45
+    torch.testing.assert_close(found, [wanted] * 45)
 
 
 def test_a_graph_that_is_retained_can_be_gone_through_again():

@@ -178,6 +178,15 @@ def test_what_a_classifier_reads_is_what_is_recorded(unit, text):
     torch.testing.assert_close(outputs[-1], recording.hidden, rtol=1e-5, atol=1e-6)
 
 
+def test_a_text_without_symbols_has_no_windows():
+    torch.manual_seed(0)
+    model = ur.Classifier(ur.Vocabulary(["a", "b"], unit="word"), ["no", "yes"], hidden_size=3)
+    windows = see.rows(model, ["a b", " ", "a"])
+    assert [(begin, len(outputs[-1])) for begin, outputs in windows] == [(0, 2), (2, 1)]
+    with pytest.raises(ur.Error, match="the text has no symbols"):
+        see.record(model, " ")
+
+
 def test_nothing_is_left_behind():
     model = language(dropout=0.5).train()
     see.record(model, "hello")

@@ -35,7 +35,7 @@ def windows(model: Model, text: str, window: int | None = WINDOW) -> Iterator[tu
         yield from _words(model, [words], window or len(words))
         return
     indices, state = encoded(model, text).indices, None
-    window = window or indices.shape[1]
+    window = window or max(1, indices.shape[1])
     for begin in range(0, indices.shape[1], window):
         batch = Batch(indices[:, begin : begin + window], None, model.vocabulary)
         with torch.inference_mode(), evaluating(model):

@@ -101,6 +101,8 @@ def _text(model: Model, text: str) -> Recording:
         if isinstance(model, Tagger):
             return _tagged(model, text)
         batch = encoded(model, text)
+        if not batch.indices.numel():
+            raise Error("the text has no symbols; give at least one")
         with watch() as watched:
             hidden, _ = model.hidden(batch)
         symbols, numbers = symbols_of(model, text), tuple(batch.indices[0].tolist())
@@ -128,11 +130,11 @@ def _tagged(model: Tagger, text: str) -> Recording:
 
 
 def encoded(model: Model, text: str) -> Batch:
-    """What the model reads of a text, as a batch of one row on its device; raises Error if there is nothing
-    to read, or something unknown."""
-    indices = model.vocabulary.encode(text)[: model.config.get("longest") or None]
-    if not len(indices):
+    """What the model reads of a text, as a batch of one row on its device; raises Error if the text is
+    empty or has something unknown."""
+    if not text:
         raise Error("the text is empty; give at least one symbol")
+    indices = model.vocabulary.encode(text)[: model.config.get("longest") or None]
     return Batch(indices[None], None, model.vocabulary).to(model.device)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import files
 from ..errors import Error
-from ..models.folder import checksum
+from ..models.folder import checksum, holds_model
 
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
@@ -59,6 +59,8 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], str | None]:
         raise Error(
             f"{folder}: no checkpoint is whole ({'; '.join(problems)}); train again with --overwrite"
         )
+    if holds_model(folder):
+        raise Error(f"{folder} has no checkpoint to resume from but a model: its run is finished")
     raise Error(f"{folder} has no checkpoint to resume from; train without --resume")
 
 

@@ -139,10 +139,6 @@ def _prepare(out: Path, overwrite: bool, resume: bool) -> None:
         if holds_model(out):
             raise Error(f"{out} already holds a model; choose another folder, or say --overwrite")
     if resume and not checkpoint.exists(out):
-        if holds_model(out):
-            raise Error(
-                f"the run in {out} is finished, or was never begun: it holds a model and no checkpoint"
-            )
         checkpoint.read(out)  # says so, before the folder is made
     files.check_writable(out)
     if not resume:

@@ -84,9 +84,11 @@ class Course:
         self._panels: list[Panels | None] = [None] * stack.directions
         self._places: list[tuple[Any, str, int]] = []
         for group in self.layer.groups:
-            self._history(group, kernel.shape.plan or Plan((), False), resets)
+            self._remember(group, kernel.shape.plan or Plan((), False), resets)
+        self.history = maker([self.floats])
+        """Makes the memory of one."""
 
-    def _history(self, group: Group, plan: Plan, resets: bool) -> None:
+    def _remember(self, group: Group, plan: Plan, resets: bool) -> None:
         """Every step's states and kept values of a group in memory."""
         rows, geometry = len(group.rows.rowmap), group.geometry
         sizes, first = group.state_sizes(), self.floats

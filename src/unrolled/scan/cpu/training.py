@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import Error
 from .. import reference, transforms
 from ..stack import Call
-from . import room
 from .course import Course, Form, Step
 from .inference import give, low, take
 from .layer import cost, most_groups
@@ -31,15 +32,15 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 class _Held:
-    """What a pass has until its backward is over: the course, whose blocks the backward reads, the history
-    and the panels. It goes with the tensor that autograd keeps, and that goes with autograd's others: after
-    the backward, or when the graph is dropped."""
+    """What a pass has until its backward is over: the course, whose blocks the backward reads, and the
+    panels. It goes with the history, which autograd keeps, and that goes with autograd's other tensors:
+    after the backward, or when the graph is dropped."""
 
-    def __init__(
-        self, key: Any, course: Course, history: Tensor, panels: Sequence[Packed], read: Sequence[Tensor]
-    ) -> None:
-        self._key, self.course, self._history, self._panels = key, course, history, panels
+    def __init__(self, key: Any, course: Course, panels: Sequence[Packed], read: Sequence[Tensor]) -> None:
+        self._key, self.course, self._panels = key, course, panels
         self._places = [t.data_ptr() for t in read]
+        self.used = threading.Lock()
+        """Held while a backward runs: two threads may go through one graph."""
 
     def read(self, tensors: Sequence[Tensor]) -> bool:
         """Whether these are where the ones were that the pass has read."""
@@ -47,7 +48,6 @@ class _Held:
 
     def __del__(self) -> None:
         give(self._key, self.course)
-        room.give(self._history)
 
 
 class Scan:
@@ -75,20 +75,19 @@ class Scan:
     def forward(
         self, pool: Pool, count: int, x: Tensor, state: Sequence[Tensor], parameters: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The output as it lies in memory and the last states, in bfloat16 if that is wanted; and what
-        autograd is to keep."""
+        """The output as it lies in memory and the last states, in bfloat16 if that is wanted; and the
+        history, for autograd to keep."""
         course = self.course
         panels = course.packed(parameters, pool, count)
-        history = room.take(course.floats)
+        history = course.history()
         out, *finals = course.results(low(self._lower), x)
         if course.layer.deal is not None and self._lengths is not None:
             course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
         pool.run(course.work(step, history, panels))
-        kept = history.detach()
-        held = _Held(self._key, course, history, panels, (x, *state))
-        kept.held = held  # pyright: ignore[reportAttributeAccessIssue]
-        return out, finals, kept
+        held = _Held(self._key, course, panels, (x, *state, *parameters))
+        history.held = held  # pyright: ignore[reportAttributeAccessIssue]
+        return out, finals, history
 
     def backward(
         self,
@@ -111,8 +110,9 @@ class Scan:
         most = course.rows * course.stack.hidden_size
         with workers(2 * course.cost, most, course.trial) as (pool, count):
             held = getattr(kept, "held", None)
-            if held is not None and held.read((x, *state)):
-                return held.course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
+            if held is not None and held.read((x, *state, *parameters)):
+                with held.used:
+                    return held.course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
             # Hooks have kept them elsewhere, or computed them again, and the course is another step's.
             key = self._key, "anew"
             course = take(key) or Course(course.form)
@@ -135,6 +135,9 @@ class Scan:
         count: int,
     ) -> Any:
         """Lays a course out as a forward pass of these tensors leaves it; what it reads, to be held."""
+        for t in (x, kept, *state, *parameters):
+            if t.is_floating_point() and t.dtype is not torch.float32:
+                raise Error(f"{course.stack}: hooks gave back a saved tensor as {t.dtype}; wanted float32")
         panels = course.packed(parameters, pool, count)
         history = kept if kept.data_ptr() % LINE == 0 and kept.is_contiguous() else kept.clone()
         out, *finals = course.results(low(self._lower), x)
