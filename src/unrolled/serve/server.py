@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,9 @@ def load(folders: Sequence[Path]) -> list[Predictor]:
     """The models in the folders, each named as its folder; raises Error for what cannot be served."""
     found: dict[str, Predictor] = {}
     for folder in folders:
-        own = name = folder.resolve().name
-        while name in found:
-            number = int(name.removeprefix(f"{own}-")) + 1 if name != own else 2
-            name = f"{own}-{number}"
+        own = folder.resolve().name
+        names = chain([own], (f"{own}-{number}" for number in count(2)))
+        name = next(name for name in names if name not in found)
         found[name] = predictor(name, models.load(folder))
     return list(found.values())
 

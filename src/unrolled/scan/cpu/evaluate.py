@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .emit import Function, Value
+from .graph import Node
 from .maths import Maths
 from .rules import RULES, vector
-from .trace import Node
 
 
 class Evaluator:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .graph import Graph, Node, everything
 from .rules import BOOLEAN, SAVED
-from .trace import Graph, Node, everything
 
 
 class Plan(NamedTuple):

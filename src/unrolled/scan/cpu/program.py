@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from ...cells import Cell
 from . import after, backward, feed, forward, single
 from .cache import library
+from .graph import Graph
 from .keep import keep
 from .machine import Machine
 from .shape import Shape
-from .trace import Graph, graph_of, vector_count
+from .trace import graph_of, vector_count
 
 
 class Kernel(NamedTuple):

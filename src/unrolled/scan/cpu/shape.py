@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
+from .graph import Graph
 from .keep import Plan
 from .machine import Machine
 from .products import Tiles, product, tiles
-from .trace import Graph
 
 BARRIER = "barrier"
 STEP = [(PTR, "block"), (I64, "p0"), (I64, "p1"), (I64, "row"), (I64, "step"), (I64, "local")]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
+from .graph import Node
 from .shape import Shape, begin, by_two, get_gradient, kept_output, slot
 from .sync import share
-from .trace import Node
 
 
 def columns(shape: Shape) -> list[Node]:

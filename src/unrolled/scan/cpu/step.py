@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
+from .graph import Node
 from .products import for_widths
 from .shape import STEP, Shape, by_two, kept_output, outputs, put_output, slot
-from .trace import Node
 
 
 def step_rows(module: Module, shape: Shape) -> None:
