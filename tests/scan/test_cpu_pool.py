@@ -6,7 +6,7 @@ from cpu_cases import flat
 
 import unrolled as ur
 from unrolled.scan.cpu import pool, ready, trial
-from unrolled.scan.cpu.layer import cost
+from unrolled.scan.cpu.division import cost
 from unrolled.scan.cpu.pool import ALONE, LONG, Pool
 from unrolled.scan.cpu.team import WARM, Team
 
@@ -46,8 +46,10 @@ def test_sleeping_workers_are_woken_by_calls_that_follow_fast(monkeypatch):
 
 def test_what_is_worth_sharing(two_threads):
     rnn, lstm = ur.RNN(64, 64).stack, ur.LSTM(64, 64).stack
-    # Of a single row the units are shared, with a meeting after every step.
-    assert cost(rnn, 64, 1, 100) < ALONE < cost(lstm, 64, 1, 100) < LONG
+    # Of a single row the units are shared, with a meeting after every step,
+    assert cost(rnn, 0, 1, 100) < ALONE < cost(lstm, 256, 1, 100) < LONG
+    # unless one worker makes the input product and the other takes the steps.
+    assert ALONE < cost(rnn, 64, 1, 100) < LONG
     assert cost(rnn, 64, 64, 100) == 64 / 16 * cost(rnn, 64, 16, 100)
     sru = ur.Recurrent(ur.cells.sru, 64, 64).stack
     assert cost(sru, 64, 2, 100) == 2 * cost(sru, 64, 1, 100)

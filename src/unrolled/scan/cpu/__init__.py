@@ -3,9 +3,9 @@
 Every kernel is generated as LLVM IR when a cell is first used (`trace` makes a `graph` of its equations,
 `rules` and `maths` say what each op is in vector code, `products`, `feed`, `step`, `forward` and `backward`
 are the loops around it), compiled, and kept on disk (`cache`). It runs in float32 on rows and panels of
-units (`geometry`, `layer`, `pack`) on torch's threads (`team`, `pool`), and is one node of autograd
-(`training`, `course`, `keep`), several layers one after another (`stacked`). Calls whose like has come
-before skip the checks (`ready`, and in training `practice`).
+units (`geometry`, `division`, `layer`, `pack`), few rows by two workers (`ahead`), on torch's threads
+(`team`, `pool`), and is one node of autograd (`training`, `course`, `keep`), several layers one after
+another (`stacked`). Calls whose like has come before skip the checks (`ready`, and in training `practice`).
 
 A row's output is the same to the last bit whatever its neighbours, the cutting of time and the threads.
 """

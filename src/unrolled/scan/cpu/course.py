@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from ..stack import Stack
+from .division import cost
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
 from .gradients import Backward
 from .inference import fields_of
 from .keep import Plan
-from .layer import Group, Layer, cost
+from .layer import Group, Layer
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
@@ -70,7 +71,7 @@ class Course:
         slots = [(stack.directions, batch, stack.state_size(k)) for k in range(stack.cell.states)]
         self._shapes = [shape, *slots]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
-        self.indexed, self.cost = indexed, cost(stack, stack.input_size, batch, time)
+        self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, batch, time)
         """Of its backward passes."""
         self.layer = Layer(geometry, count, True, indexed, lengths, packed)

@@ -7,6 +7,7 @@ not full: a layer of two units multiplies by one vector and not by one for each 
 
 from __future__ import annotations
 
+from . import ahead
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
@@ -17,7 +18,7 @@ from .sync import barrier, share
 
 def emit(machine: Machine, columns: int) -> str:
     """The kernel feed(block, rank, s0, s1) as LLVM IR: xp[panel][n][column] = bias_x + W x_n for the rows
-    n of the steps s0..s1, by all workers of the block, who meet before and after it."""
+    n of the steps s0..s1, by all workers of the block, who meet before and after it; and `ahead`'s own."""
     module = Module(machine.width)
     cut = tiles(columns, machine.registers)
     barrier(module, BARRIER)
@@ -26,7 +27,7 @@ def emit(machine: Machine, columns: int) -> str:
     _some_rows(module, cut, columns)
     _features(module, cut)
     _symbols(module, columns)
-    f = module.function("feed", CHUNK, public=True)
+    f = module.function("feed", ahead.CHUNK, public=True)
     block, rank, s0, s1 = f.arguments
     b = Block(f, block)
     # Nobody may still read the chunk before this one.
@@ -38,10 +39,11 @@ def emit(machine: Machine, columns: int) -> str:
         f.call("void", "features", [block, rank, s0, s1])
     f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
     f.finish()
+    ahead.emit(module)
     return str(module)
 
 
-CHUNK = [(PTR, "block"), (I64, "rank"), (I64, "s0"), (I64, "s1")]
+NAMES = ("feed", "ahead", "follow")
 
 
 def _some_rows(module: Module, cut: Tiles, columns: int) -> None:
@@ -81,12 +83,12 @@ def _some_rows(module: Module, cut: Tiles, columns: int) -> None:
 
 
 def _features(module: Module, cut: Tiles) -> None:
-    f = module.function("features", CHUNK)
+    f = module.function("features", ahead.CHUNK)
     block, rank, s0, s1 = f.arguments
     b = Block(f, block)
-    steps, workers = s1 - s0, b["workers"]
+    steps, workers, origin = s1 - s0, b["workers"], ahead.origin(b, s0)
     own = s0 + steps * rank // workers, s0 + steps * (rank + 1) // workers
-    features(f, b, own, s0, b["xa"], b["x_lines"])
+    features(f, b, own, origin, b["xa"], b["x_lines"])
     f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
     p0, p1 = share(f, b, rank, "x_panels")
     rows = b["rows"]
@@ -99,9 +101,9 @@ def _features(module: Module, cut: Tiles) -> None:
             for_tiles(f, count, b["tiles_x"], cut, body)
 
         with f.when(f.compare("ne", b["full"], 0)):
-            from_row(f.int(0), (s1 - s0) * rows)
+            from_row((s0 - origin) * rows, steps * rows)
         with f.when(f.compare("eq", b["full"], 0)), f.loop(s0, s1) as s:
-            from_row((s - s0) * rows, f.load(I64, f.at(b["active"], s * 8), 8))
+            from_row((s - origin) * rows, f.load(I64, f.at(b["active"], s * 8), 8))
 
     for_panels(f, p0, p1, b["xp_step"], some)
     f.finish()
@@ -109,16 +111,16 @@ def _features(module: Module, cut: Tiles) -> None:
 
 def _symbols(module: Module, columns: int) -> None:
     """The product with a one-hot vector is a row of w_x, which then lies in rows."""
-    f = module.function("symbols", CHUNK)
+    f = module.function("symbols", ahead.CHUNK)
     block, rank, s0, s1 = f.arguments
     b = Block(f, block)
     p0, p1 = share(f, b, rank, "x_panels")
-    wide = columns * f.bytes
+    wide, origin = columns * f.bytes, ahead.origin(b, s0)
     with f.loop(s0, s1) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as i:
         actual = f.load(I64, f.at(b["rowmap"], i * 8), 8)
         index = f.load(I64, f.at(b["indices"], actual * b["i_row"] + s * b["i_step"]), 8)
         source = f.at(b["w_x"], index * (b["x_panels"] * wide))
-        target = f.at(b["xp"], ((s - s0) * b["rows"] + i) * b["xp_row"])
+        target = f.at(b["xp"], ((s - origin) * b["rows"] + i) * b["xp_row"])
         with f.loop(p0, p1) as p:
             for column in range(columns):
                 at = p * wide + column * f.bytes

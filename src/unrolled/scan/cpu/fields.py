@@ -8,8 +8,9 @@ MOST_STATES = 8
 
 _POINTERS = (
     # input: features (rows x_row, steps x_step apart) packed into xa, or indices of rows of w_x; their
-    # product (rows xp_row, panels xp_panel, gates xp_gate apart), and the kernel that makes it
-    *("x", "xa", "indices", "xp", "feed"),
+    # product (rows xp_row, panels xp_panel, gates xp_gate apart, of `ring` steps); the kernel that makes
+    # it, or waits for who does, whose progress is there
+    *("x", "xa", "indices", "xp", "feed", "progress"),
     # weights: input, recurrent, projection; initial sums; vectors of one weight a unit
     *("w_x", "w_r", "w_p", "bias_x", "bias_r", "zeros", "vectors"),
     # rows: which row of the tensors each is, active rows of each step, last step of each row; in packed
@@ -22,7 +23,8 @@ _POINTERS = (
     *("a", "operand", "result", "sums", "sums_too", "counts", "places"),
 )
 _NUMBERS = (
-    *("steps", "rows", "chunk", "workers", "panels", "hidden", "out_panels", "out_size", "in_panels"),
+    *("steps", "rows", "chunk", "ring", "workers"),
+    *("panels", "hidden", "out_panels", "out_size", "in_panels"),
     *("in_full", "in_tail", "h_full", "h_tail", "p_full", "p_tail", "panel_step"),
     *("x_panels", "xp_row", "xp_panel", "xp_gate", "xp_step"),
     *("x_row", "x_step", "i_row", "i_step", "in_size", "out_row", "out_step"),

@@ -7,6 +7,7 @@ meet at a barrier after every step. Rows come longest first, so that the active 
 
 from __future__ import annotations
 
+from .ahead import origin
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import Tiles, for_panels, for_tiles
@@ -85,9 +86,10 @@ def _main(module: Module, shape: Shape) -> None:
         s1 = f.least(s0 + b["chunk"], steps)
         if shape.reads_input:
             f.call_at(b["feed"], [block, rank, s0, s1])
+        begin = origin(b, s0)
         with f.loop(s0, s1) as s:
             count = f.load(I64, f.at(active, s * 8), 8)
-            arguments = [s, s - s0]
+            arguments = [s, s - begin]
             if shape.r_columns:
                 _over_tiles(f, b, shape.cut(shape.r_columns), "step", (p0, p1), count, "tiles_r", arguments)
             else:

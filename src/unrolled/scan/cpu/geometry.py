@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..stack import Stack
+from .program import feed_kernels
 from .shape import Shape, panels
 
 
@@ -53,6 +54,11 @@ class Geometry:
     def x_panels(self) -> int:
         """Panels of the input product."""
         return panels(self.stack.cell.gates * self.stack.hidden_size, self.width) // self.x_columns
+
+    @property
+    def feed(self) -> dict[str, int]:
+        """The kernels that make the input product."""
+        return feed_kernels(self.x_columns, self.shape.machine)
 
     def x_strides(self, lines: int) -> tuple[int, int, int]:
         """Of the input product of so many rows: floats from row to row, panel to panel, gate to gate."""

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..stack import Call
+from .division import cost
 from .fields import FIELDS
 from .geometry import Geometry
-from .layer import Layer, cost, place
+from .layer import Layer, place
 from .machine import machine
 from .pack import PARTS, packed
 from .pool import Work, workers
@@ -55,7 +56,8 @@ def layer_forward(
         x = x.contiguous()
     out = output_like(x, stack.output_size * stack.directions, low(lower))
     size = stack.layer_input_size(index)
-    with workers(cost(stack, size, batch, time), batch * stack.hidden_size) as (pool, count):
+    about = cost(stack, 0 if indexed else size, batch, time)
+    with workers(about, batch * stack.hidden_size) as (pool, count):
         key = (stack, size, batch, time, count, indexed, kernel.address, call.lengths is None)
         layer = take(key)
         if layer is None:

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..stack import Stack
+from . import ahead
 from .deal import Deal
+from .division import division
 from .fields import FIELDS
 from .geometry import Geometry
-from .machine import machine
-from .pool import ALONE, Jobs
+from .pool import Jobs
 from .products import Tiles
-from .program import feed_kernel
 from .room import memory
-from .shape import panels
 from .sync import LINE
 
 
@@ -39,10 +36,19 @@ class Rows(NamedTuple):
 
 
 class Group:
-    """One group's fields and memory: everything but the tensors of a particular call."""
+    """One group's fields and memory: everything but the tensors of a particular call.
+
+    workers: how many share its units. fed: whether another one makes the input product (`ahead`)."""
 
     def __init__(
-        self, geometry: Geometry, rows: Rows, workers: int, training: bool, indexed: bool, packed: bool
+        self,
+        geometry: Geometry,
+        rows: Rows,
+        workers: int,
+        fed: bool,
+        training: bool,
+        indexed: bool,
+        packed: bool,
     ) -> None:
         self.rows, self.geometry = rows, geometry
         self.block = np.zeros(len(FIELDS), dtype=np.int64)
@@ -55,8 +61,12 @@ class Group:
         self.lines = (time + 1 if training else 2) * count | 1
         per_row = width * (geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels))
         room = shape.machine.l2 // 4 // 4
-        chunk = max(1, min(time, room // max(1, per_row * count)))
-        x_lines = chunk * count | 1
+        ring = chunk = max(1, min(time, room // max(1, per_row * count)))
+        if fed:
+            # A tile's rows are multiplied at once.
+            chunk = max(1, shape.cut(geometry.x_columns).largest // ahead.CHUNKS // count)
+            ring = max(2, ring // (ahead.CHUNKS * chunk)) * ahead.CHUNKS * chunk
+        x_lines = ring * count | 1
         strides = geometry.x_strides(x_lines)
         full, tail = divmod(geometry.input_size, width)
         h_full, h_tail = divmod(stack.output_size, width)
@@ -65,6 +75,7 @@ class Group:
             steps=time,
             rows=count,
             chunk=chunk,
+            ring=ring,
             workers=workers,
             panels=hidden,
             hidden=stack.hidden_size,
@@ -79,7 +90,7 @@ class Group:
             p_tail=p_tail,
             panel_step=self._panel_step(workers),
             in_size=geometry.input_size,
-            feed=feed_kernel(geometry.x_columns, shape.machine) if shape.reads_input else 0,
+            feed=geometry.feed["follow" if fed else "feed"] if shape.reads_input else 0,
             x_panels=geometry.x_panels,
             xp_row=4 * strides[0],
             xp_panel=4 * strides[1],
@@ -100,7 +111,7 @@ class Group:
         columns = geometry.x_columns
         for name, own in (("tiles_x", columns), ("tiles_r", shape.r_columns), ("tiles_p", 1)):
             self.keep(name, shape.cut(own).table())
-        sizes = {"zeros": width * 2, "barrier": LINE // 4 * workers}
+        sizes = {"zeros": width * 2, "progress": LINE // 4 * ahead.LINES, "barrier": LINE // 4 * workers}
         sizes |= {f"start{k}": geometry.state_panels(k) * count * width for k in range(shape.states)}
         if not training:
             sizes |= self.state_sizes()
@@ -180,15 +191,22 @@ class Layer:
     ) -> None:
         self.geometry, self.lengths, self.packed = geometry, lengths, packed
         directions = geometry.stack.directions
-        apart, together = _division(geometry, workers, training)
+        features = 0 if indexed else geometry.input_size
+        apart, together, fed = division(geometry, features, workers, training)
         self.directions: list[list[Group]] = []
         for _ in range(directions):
             # The larger ones first, as `deal` deals.
             parts = np.array_split(np.arange(geometry.batch, dtype=np.int64), apart)
             rows = [Rows.of(part, geometry.time, not lengths) for part in parts]
-            self.directions.append([Group(geometry, r, together, training, indexed, packed) for r in rows])
+            kind = together, fed, training, indexed, packed
+            self.directions.append([Group(geometry, r, *kind) for r in rows])
         self.groups = [g for own in self.directions for g in own]
-        self.jobs = assign([g.address for g in self.groups], together, workers)
+        jobs = assign([g.address for g in self.groups], 2 if fed else together, workers)
+        self._ahead = None
+        if fed:
+            jobs, runs = ([[j for j in own if j[1] == rank] for own in jobs] for rank in range(2))
+            self._ahead = geometry.feed["ahead"], runs
+        self._jobs = jobs
         arrays = [[g.rows[:3] for g in own] for own in self.directions]
         self.deal = Deal(arrays, geometry.batch, geometry.time) if lengths else None
         """Deals the rows anew, by their lengths, before the kernel runs."""
@@ -196,7 +214,11 @@ class Layer:
     def phases(self, kernel: int, workers: int) -> list[list[tuple[int, Jobs]]]:
         """What so many workers do, of whom the first deals the rows."""
         before = [[self.deal.work(workers)]] if self.deal else []
-        return [*before, [(kernel, self.jobs)]]
+        return [*before, self.scan(kernel)]
+
+    def scan(self, kernel: int) -> list[tuple[int, Jobs]]:
+        """What they do when the rows are dealt."""
+        return [(kernel, self._jobs), *([self._ahead] if self._ahead else [])]
 
 
 def assign(blocks: Sequence[int], together: int, workers: int) -> list[list[tuple[int, int]]]:
@@ -206,51 +228,6 @@ def assign(blocks: Sequence[int], together: int, workers: int) -> list[list[tupl
         for rank in range(together):
             jobs[(index * together + rank) % workers].append((block, rank))
     return jobs
-
-
-def _division(geometry: Geometry, workers: int, training: bool) -> tuple[int, int]:
-    """(groups a direction, workers a group): rows apart while the weights stay in a core's cache and
-    there are rows enough; else all rows together, and each worker has some of the units."""
-    stack, batch, threads = geometry.stack, geometry.batch, workers
-    if training:
-        few = cost(stack, geometry.input_size, batch, geometry.time) < ALONE
-        threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
-    if stack.directions == 2:
-        workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
-    if threads > 1 and _apart(stack, geometry.shape.r_columns, batch, threads):
-        return threads, 1
-    return 1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1
-
-
-def _apart(stack: Stack, columns: int, batch: int, threads: int) -> bool:
-    """Whether there are rows enough for the threads, and a core's cache holds the recurrent weights."""
-    weights = 4 * columns * stack.hidden_size * stack.output_size
-    return batch >= (4 * threads if weights > 1 << 14 else threads) and weights < machine().l2 * 3 // 4
-
-
-_MEETINGS = 0.3
-"""Microseconds of a step that meeting after it takes of two workers together."""
-
-
-def cost(stack: Stack, input_size: int, batch: int, time: int) -> float:
-    """About how many microseconds of one core's forward pass there are to share: all of it, less what
-    meetings would take of those who share the units."""
-    width, dense = machine().width, stack.cell.recurrent == "dense"
-    hidden = panels(stack.hidden_size, width) * width * stack.cell.gates
-    products = input_size + (stack.output_size if dense else 0)
-    # Of one row and one step the weights are read from memory, at a third of the speed.
-    alone = batch * time * hidden * (products / (14e3 if batch * time == 1 else 40e3) + 4e-4)
-    together = dense and not _apart(stack, stack.cell.gates, batch, torch.get_num_threads())
-    return alone - _MEETINGS * time if together else alone
-
-
-def most_groups() -> int:
-    """Into how many groups a batch is divided in training at most.
-
-    A weight's gradient is a sum over the groups. So their number hangs on no one's being busy; and not on
-    the number of threads either, for those who ask for determinism.
-    """
-    return 1 if torch.are_deterministic_algorithms_enabled() else torch.get_num_threads()
 
 
 def place(tensor: Tensor, reverse: bool, offset: int = 0, batch_first: bool = True) -> tuple[int, int, int]:

@@ -28,8 +28,8 @@ from .alike import (
     transformed,
 )
 from .course import Course, Form
+from .division import cost, most_groups
 from .inference import take
-from .layer import cost, most_groups
 from .machine import machine
 from .pool import workers
 from .prepared import Asked
@@ -168,7 +168,7 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False
     own = [weakref.ref(p) for p in parameters]
-    about = cost(stack, stack.input_size, batch, time)
+    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
     graded = any([t.requires_grad for t in (x, *parameters)])
     kind = _kinds[key] = _Kind(
         stack=stack,

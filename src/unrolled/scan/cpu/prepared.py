@@ -94,7 +94,7 @@ class Prepared:
         for index in range(stack.num_layers):
             out = last if index + 1 == stack.num_layers else self._between(x)
             self._layers.append(self._layer(call, kernel, index, (x, out, finals), bases, pool))
-            phases.append([(kernel.address, self._layers[-1].jobs)])
+            phases.append(self._layers[-1].scan(kernel.address))
             self._kept += [x, out]
             x = out
         # The comparison of the weights is a part of the work: afterwards is early enough to know.

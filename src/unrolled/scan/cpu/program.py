@@ -49,11 +49,11 @@ def backward_kernel(cell: Cell, bias: bool, projected: bool, machine: Machine) -
 
 
 @cache
-def feed_kernel(columns: int, machine: Machine) -> int:
-    """The address of the kernel that makes an input product with so many columns."""
-    made = library(lambda: feed.emit(machine, columns), f"feed {columns}", ("feed",), None)
+def feed_kernels(columns: int, machine: Machine) -> dict[str, int]:
+    """The addresses of the kernels that make an input product with so many columns."""
+    made = library(lambda: feed.emit(machine, columns), f"feed {columns}", feed.NAMES, None)
     _forever.append(made)
-    return made["feed"]
+    return {name: made[name] for name in feed.NAMES}
 
 
 @cache

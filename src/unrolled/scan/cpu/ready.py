@@ -28,7 +28,7 @@ from .alike import (
     states_of,
     transformed,
 )
-from .layer import cost
+from .division import cost
 from .pool import ALONE, Pool, workers
 from .prepared import Asked, Prepared, dense
 from .ragged import Ragged, ragged
@@ -112,7 +112,7 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
     # What was laid out for a layer goes with the layer.
     end = weakref.finalize(parameters[0], _kinds.pop, key, None)
     end.atexit = False
-    about = cost(stack, stack.input_size, batch, time)
+    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
     most = 1 if about < ALONE else batch * stack.hidden_size
     _kinds[key] = _Kind(stack, about, most, Trial(), [], end)
     bound(_kinds)

@@ -14,8 +14,8 @@ from ...errors import Error
 from .. import reference, transforms
 from ..stack import Call
 from .course import Course, Form, Step
+from .division import cost, most_groups
 from .inference import give, low, take
-from .layer import cost, most_groups
 from .machine import machine
 from .pack import Packed
 from .pool import Pool, Work, workers
@@ -203,7 +203,8 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     batch, time = x.shape[:2]
     reset = None if call.reset is None else call.reset.stride()
-    about, most = cost(stack, stack.input_size, batch, time), batch * stack.hidden_size
+    about = cost(stack, 0 if call.indexed else stack.input_size, batch, time)
+    most = batch * stack.hidden_size
     with workers(about, most, trial_of("forward", stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
