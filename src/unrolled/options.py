@@ -63,7 +63,8 @@ def check_cell(name: str, cell: Cell, hidden_size: int) -> None:
 
 
 def reads_output(cell: Cell) -> bool:
-    """Whether the next states depend on h itself (and not only on R h): an h that does not fit tells."""
+    """Whether the next states depend on h itself (and not only on R h): an h that does not fit tells,
+    by an error or in what comes of it."""
 
     def zeros(size: int) -> Tensor:
         return torch.zeros(1, size, device="meta")
@@ -72,7 +73,7 @@ def reads_output(cell: Cell) -> bool:
     states = (zeros(3), *(zeros(2) for _ in range(cell.states - 1)))
     vectors = tuple(zeros(2) for _ in cell.vectors)
     try:
-        cell(gates, None if cell.recurrent == "none" else gates, states, vectors)
+        following = cell(gates, None if cell.recurrent == "none" else gates, states, vectors)
     except RuntimeError:
         return True
-    return False
+    return any(state.shape != (1, 2) for state in following)

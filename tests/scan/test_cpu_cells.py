@@ -57,7 +57,31 @@ def too_large(x, r, h):
     return torch.tanh(torch.where(h > 1e39, h, x[0] + r[0]))
 
 
+@ur.cell(gates=1, states=2)
+def keeps_x(x, r, h, c):
+    return torch.tanh(x[0] + r[0]), x[0]
+
+
+@ur.cell(gates=1, states=2)
+def keeps_r(x, r, h, c):
+    return torch.tanh(x[0] + r[0]) + c, r[0]
+
+
+@ur.cell(gates=2)
+def learns_from_x(x, r, h):
+    return torch.tanh(x[0] + r[0].detach()) * torch.sigmoid(x[1] + r[1])
+
+
+@ur.cell(gates=2)
+def learns_from_r(x, r, h):
+    return torch.tanh(x[0].detach() + r[0]) * torch.sigmoid(x[1].detach() + r[1].detach())
+
+
 CELLS = [
+    keeps_x,
+    keeps_r,
+    learns_from_x,
+    learns_from_r,
     two_zeros,
     own_gradients,
     too_large,
@@ -128,6 +152,14 @@ def endless_power(x, r, h):
     return torch.tanh(x[0] + r[0]) ** float("inf")
 
 
+@ur.cell(gates=1)
+def writes_out(x, r, h):
+    half = torch.empty_like(h)
+    with torch.no_grad():
+        torch.mul(h, 0.5, out=half)
+    return torch.tanh(x[0] + r[0]) * half
+
+
 HANGS = "what it computes depends on the size of its tensors, or on a number read from one"
 
 
@@ -142,6 +174,7 @@ HANGS = "what it computes depends on the size of its tensors, or on a number rea
         (endless_power, "its op pow has an exponent that has no rule"),
         (adds_truths, "its op add has no rule for torch.bool"),
         (constant_state, "a next state is a constant"),
+        (writes_out, "its op mul has arguments that have no rule"),
     ],
 )
 def test_or_they_are_refused_and_run_as_a_loop(cell, reason):
@@ -151,6 +184,40 @@ def test_or_they_are_refused_and_run_as_a_loop(cell, reason):
         output, _ = module(x)
     with ur.engine("reference"):
         torch.testing.assert_close(module(x)[0], output)
+
+
+@ur.cell(gates=1, states=2)
+def second_of_h(x, r, h, c):
+    return torch.tanh(x[0] + r[0]), torch.tanh(h)
+
+
+@ur.cell(gates=1, states=2)
+def second_is_h(x, r, h, c):
+    return torch.tanh(x[0] + r[0]) + c, h
+
+
+@ur.cell(gates=1)
+def of_h_alone(x, r, h):
+    return torch.tanh(h)
+
+
+@pytest.mark.parametrize("cell", [second_of_h, second_is_h, of_h_alone], ids=lambda c: c.name)
+def test_what_reads_its_output_cannot_be_projected(cell):
+    with pytest.raises(ur.Error, match="reads its own output h, which proj_size=2 would narrow"):
+        ur.Recurrent(cell, 3, 5, proj_size=2)
+
+
+def test_silu_of_huge_numbers():
+    @ur.cell(gates=1, recurrent="none")
+    def plain(x, r, h):
+        return torch.nn.functional.silu(x[0])
+
+    module = ur.Recurrent(plain, 1, 1, bias=False)
+    module.weight_ih_l0.data.fill_(1.0)
+    x = torch.tensor([-3e38, -1e36, -100.0, -87.0, -1.0, 0.0, 1.0, 3e38, float("nan")])
+    with torch.no_grad(), ur.engine("cpu"):
+        got = module(x[:, None, None])[0].flatten()
+    torch.testing.assert_close(got, torch.nn.functional.silu(x), equal_nan=True, rtol=1e-6, atol=1e-34)
 
 
 @pytest.mark.parametrize("unfolds", [8, 150])

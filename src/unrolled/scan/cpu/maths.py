@@ -28,7 +28,7 @@ _LOG = (
     -2.4999993993e-1,
     3.3333331174e-1,
 )
-_NORMAL = 87.3364
+NORMAL = 87.3364
 """e^-x is a normal number up to here."""
 _INFINITY = float("inf")
 
@@ -134,7 +134,7 @@ class Maths:
 
     def exp(self, x: Value) -> Value:
         """e^x over the whole range, denormal results included."""
-        bits, e = self._reduced(self._at_most(self._at_least(x, -105.0), 89.0))
+        bits, e = self._reduced(self._at_most(self.at_least(x, -105.0), 89.0))
         one = self.constant(1.0)
         n = self.f.op(bits.type, f"sub {bits.type} {bits.name}, {self.f.integers(_ROUND_BITS).name}")
         half = self.f.op(n.type, f"ashr {n.type} {n.name}, {self.f.integers(1).name}")
@@ -144,7 +144,7 @@ class Maths:
 
     def _expm1_of_twice(self, x: Value) -> Value:
         """e^2x - 1 for x <= 0, to the digits that 1 has."""
-        x = self._at_least(x, -10.0)
+        x = self.at_least(x, -10.0)
         n, bits = self._rounded(x, 2 * _LOG2_E)
         # n is at least -29: what ln 2 loses as one float does not reach the digits that are left of 2^n.
         s = self.f.fma(self.negative(n), self.constant(_LN2 / 2), x)
@@ -153,7 +153,8 @@ class Maths:
         scale = self._power_of_two(bits)
         return self.f.fma(e, scale, self.sub(scale, self.constant(1.0)))
 
-    def _at_least(self, x: Value, bound: float) -> Value:
+    def at_least(self, x: Value, bound: float) -> Value:
+        """max(x, bound); NaN stays NaN."""
         limit = self.constant(bound)
         return self.where(self.compare("olt", x, limit), limit, x)
 
@@ -176,7 +177,7 @@ class Maths:
 
     def sigmoid(self, x: Value) -> Value:
         """1 / (1 + e^-x); of x below -87.3364, where it would be no normal number, what it is there."""
-        bits, r = self._remainder(self._at_most(self._at_least(x, -_NORMAL), _NORMAL))
+        bits, r = self._remainder(self._at_most(self.at_least(x, -NORMAL), NORMAL))
         # e^-x = 2^-n e^-r.
         p = self.polynomial(r, tuple(c * (-1) ** k for k, c in enumerate((*_EXP, 1.0, 1.0))))
         one = self.constant(1.0)

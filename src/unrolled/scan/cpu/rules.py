@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .emit import Value
-from .maths import Maths
+from .maths import NORMAL, Maths
 
 Operand = Value | float
 
@@ -157,7 +157,8 @@ def _threshold_backward(m: Maths, g: Value, y: Value, threshold: float) -> Value
 
 
 def _silu(m: Maths, a: Value) -> Value:
-    return m.mul(a, m.sigmoid(a))
+    # sigmoid stays where it is below that; times a huge number it would be one.
+    return m.mul(m.at_least(a, -NORMAL), m.sigmoid(a))
 
 
 def _silu_backward(m: Maths, g: Value, a: Value) -> Value:

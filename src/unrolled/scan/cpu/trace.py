@@ -6,6 +6,7 @@ that PyTorch dispatches is written down; what is not elementwise, or has no rule
 
 from __future__ import annotations
 
+import inspect
 import math
 import weakref
 from collections.abc import Sequence
@@ -98,8 +99,13 @@ class _Recorder(TorchDispatchMode):
             raise Refused("its op div rounds")
         if rule == "log_sigmoid_backward":
             args = args[:2]
-        named = tuple(sorted((k, self.read(v)) for k, v in kwargs.items() if v is not None))
-        return Node(rule, tuple(self.read(a) for a in args), named)
+        args = tuple(self.read(a) for a in args)
+        named = {k: self.read(v) for k, v in sorted(kwargs.items()) if v is not None}
+        try:
+            inspect.signature(RULES[rule]).bind(None, *args, **named)
+        except TypeError as error:
+            raise Refused(f"its op {rule} has arguments that have no rule ({error})") from None
+        return Node(rule, args, tuple(named.items()))
 
     def _decomposed(self, func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         from torch._decomp import core_aten_decompositions
@@ -206,6 +212,8 @@ def trace(cell: Cell, bias: bool) -> Graph:
     for g in range(cell.gates):
         x, r = Node("x", (g,)), Node("r", (g,))
         both = parents.get(x, set()) | parents.get(r, set())
+        if x in roots or r in roots or grads.get(x) is not grads.get(r):
+            continue  # one of them is read alone too, or has a gradient of its own
         if both and all(n.op == "add" and set(n.args) == {x, r} and not n.named for n in both):
             merged.append(g)
 
