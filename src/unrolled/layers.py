@@ -42,6 +42,7 @@ class RNN(Scanned, nn.RNN):
         if proj_size:
             raise Error(f"RNN({input_size}, {hidden_size}): proj_size is for an LSTM, not for RNN")
         check_options("RNN", sizes, flags, dropout)
+        input_size, hidden_size, num_layers = map(int, sizes.values())
         if nonlinearity not in ("tanh", "relu"):
             raise Error(
                 f"RNN({input_size}, {hidden_size}): Unknown nonlinearity {nonlinearity!r}; "
@@ -87,6 +88,7 @@ class GRU(Scanned, nn.GRU):
         if proj_size:
             raise Error(f"GRU({input_size}, {hidden_size}): proj_size is for an LSTM, not for GRU")
         check_options("GRU", sizes, flags, dropout)
+        input_size, hidden_size, num_layers = map(int, sizes.values())
         super().__init__(
             input_size,
             hidden_size,
@@ -123,6 +125,7 @@ class LSTM(Scanned, nn.LSTM):
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
         check_options("LSTM", sizes, flags, dropout, proj_size)
+        input_size, hidden_size, num_layers, proj_size = map(int, (*sizes.values(), proj_size))
         super().__init__(
             input_size,
             hidden_size,
@@ -174,6 +177,7 @@ class Recurrent(Scanned):
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
         check_options(name, sizes, flags, dropout, proj_size)
+        input_size, hidden_size, num_layers, proj_size = map(int, (*sizes.values(), proj_size))
         check_cell(name, cell, hidden_size)
         if proj_size and reads_output(cell):
             raise Error(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ def check_options(
     """Raises TypeError or Error for sizes, flags and rates that no layer can have, in torch.nn's words."""
     shown = f"{name}({', '.join(str(size) for size in sizes.values())})"
     for option, value in {**sizes, "proj_size": proj_size}.items():
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, Integral) or isinstance(value, bool):
             got = f"{type(value).__name__} ({value!r})"
             raise TypeError(f"{shown}: {option} should be of type int, got: {got}")
     for option, value in flags.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import torch
@@ -129,12 +130,27 @@ class Scanned(Scriptable):
         return validate(self.stack, input, self._flat(), *given)
 
     def _flat(self) -> list[Tensor]:
-        """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen."""
+        """The parameters in the order of `stack.shapes`, by name, so that parametrisations are seen; or
+        what somebody has put into torch.nn's list of them, from which torch.nn computes."""
         own: dict[str, Any] = self._parameters
         try:
-            return list(map(own.__getitem__, self.stack.shapes))
+            found = list(map(own.__getitem__, self.stack.shapes))
         except KeyError:  # a parametrised one is no parameter any more, but an attribute
             return [getattr(self, name) for name in self.stack.shapes]
+        listed: list[Any] = self.__dict__.get("_flat_weights", found)
+        return found if all(map(is_, listed, found)) else self._listed(listed, found)
+
+    def _listed(self, listed: list[Any], found: list[Tensor]) -> list[Tensor]:
+        """The list, unless a parameter is another one by now than when torch.nn made it: then it makes it
+        anew, as there."""
+        references = self.__dict__.get("_flat_weight_refs", ())
+        if len(references) == len(found) and all(
+            [r is not None and r() is p for r, p in zip(references, found, strict=True)]
+        ):
+            return list(listed)
+        if isinstance(self, nn.RNNBase) and not torch.compiler.is_compiling():
+            self._init_flat_weights()
+        return found
 
     def _compact(self) -> None:
         """Lays the parameters as the GPU's kernels read them; parametrised ones are others at each call."""

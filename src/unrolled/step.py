@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from . import cells
 from .errors import Error
-from .scan import Call, Stack, engines, run
+from .scan import Call, Stack, autocast, engines, run
 from .scan.validate import same_dtype
 from .scripting import Scriptable
 from .symbolic import Proxy, leaf
@@ -41,6 +41,7 @@ class _Stepped(Scriptable):
             return leaf(self, input, hx)
         if states is None:
             name = type(self).__name__
+            _check_parameters(name, self.stack, parameters)
             batched = _check_input(name, self.stack, input)
             states = _states(name, self.stack, hx, input, batched)
             if not batched:
@@ -60,7 +61,12 @@ class _Stepped(Scriptable):
             found = [own[n] for n in NAMES]
         except KeyError:  # a parametrised one is no parameter any more, but an attribute
             found = [getattr(self, n) for n in NAMES]
-        return [p for p in found if p is not None]
+        there = [p for p in found if p is not None]
+        if len(there) == len(self.stack.shapes):
+            return there
+        # A bias that was taken away since the cell was made adds nothing.
+        rows = self.stack.cell.gates * self.stack.hidden_size
+        return [there[0].new_zeros(rows) if p is None else p for p in found]
 
     def _again(self, input: Any, hx: Any, parameters: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
         """The states after a call whose like has come before; None: it must be checked first."""
@@ -75,6 +81,12 @@ class _Stepped(Scriptable):
         done = engines.again(self.stack, input.unsqueeze(1), parameters, hx, None, None, True)
         # In place, for what is a view cannot be detached in place.
         return done and tuple([s.squeeze_(0) for s in done[1]])
+
+
+def _check_parameters(name: str, stack: Stack, parameters: Sequence[Tensor]) -> None:
+    for which, p, shape in zip(NAMES, parameters, stack.shapes.values(), strict=False):
+        if p.shape != shape:
+            raise Error(f"{name}: {which} has shape {tuple(p.shape)}; wanted {tuple(shape)}")
 
 
 def _check_input(name: str, stack: Stack, input: Tensor) -> bool:
@@ -221,3 +233,15 @@ class LSTMCell(_Stepped, nn.LSTMCell):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
         self.stack = Stack(cells.lstm, input_size, hidden_size, bias=bool(bias))
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """The next states from one input and those before it; see `GRUCell.forward`."""
+        if not (torch.is_autocast_enabled("cpu") and isinstance(input, Tensor) and input.is_cpu):
+            return super().forward(input, hx)
+        # torch.nn.LSTM is an operation of autocast's. Its cell is not: it adds to its state, in its dtype.
+        dtype = self._own()[0].dtype
+        wanted = autocast.promoted(autocast.state_dtype(hx, input, dtype), dtype)
+        input, hx = autocast.widened(input, hx, dtype)
+        with torch.autocast("cpu", enabled=False):
+            h, c = super().forward(input, hx)
+        return h.to(wanted), c.to(wanted)

@@ -140,8 +140,9 @@ def test_dropout_drops_the_same_in_the_backward():
     torch.testing.assert_close(changed, 1e-3 * gradient.square().sum(), rtol=0.1, atol=1e-3)
 
 
-def test_autocast_inside_the_graph():
-    layer = ur.GRU(4, 3)
+@pytest.mark.parametrize(("kind", "dtype"), [(ur.GRU, torch.float32), (ur.LSTM, torch.bfloat16)])
+def test_autocast_inside_the_graph(kind, dtype):
+    layer = kind(4, 3)
 
     def mixed(x):
         with torch.autocast("cpu", torch.bfloat16):
@@ -150,7 +151,7 @@ def test_autocast_inside_the_graph():
     x = torch.randn(5, 2, 4)
     compiled = torch.compile(mixed, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x), mixed(x))
-    assert compiled(x)[0].dtype == torch.bfloat16
+    assert compiled(x)[0].dtype == dtype
 
 
 def test_torch_func_inside_the_graph():

@@ -236,7 +236,7 @@ def test_new_parameters_are_seen(runs, guards):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize("name", ["rnn_tanh", "lstm"])
 def test_autocast(name, dtype, runs):
     module, x = layer(name, 4, 5), torch.randn(6, 3, 4, requires_grad=True)
     state = given([s.requires_grad_() for s in states(module, 6)])

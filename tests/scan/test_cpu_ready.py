@@ -195,7 +195,7 @@ def test_symbols(options, runs):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize("name", ["rnn_tanh", "lstm"])
 def test_autocast(name, runs):
     module, x = layer(name, 4, 5), torch.randn(6, 3, 4)
     state = given(states(module, 6))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import engines
+from . import engines, transforms
 from .dispatch import run
 from .engines import Explanation, engine
 from .stack import Call, Stack, Weights, folded
@@ -76,4 +76,14 @@ def scan(
         output, states = output[0], tuple(s[:, 0] for s in states)
     elif not batch_first:
         output = output.transpose(0, 1)
-    return output, states[0] if len(states) == 1 else states
+    return _changeable(output), states[0] if len(states) == 1 else states
+
+
+def _changeable(output: Tensor) -> Tensor:
+    """The output in the same memory, and no view if autograd was off: such a view cannot be changed in
+    place by what autograd follows, and calls whose like has come before give none."""
+    if torch.is_grad_enabled() or type(output) is not Tensor or not output._is_view():
+        return output
+    if torch.compiler.is_compiling() or transforms.inside() or torch._C._len_torch_dispatch_stack():
+        return output
+    return torch.empty(0, dtype=output.dtype, device=output.device).set_(output)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import engines, operator, reference, transforms
+from . import autocast, engines, operator, reference, transforms
 from .stack import Call
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Output (batch, time, directions * output) and states (layers * directions, batch, size) each.
 
-    Under autocast both have its dtype. On a CPU the recurrence itself stays in the parameters' dtype:
-    that is closer to the float32 result than torch.nn's, and at least as fast as float32 without it.
+    Under autocast both have its dtype, or what `autocast.lowered` says. On a CPU the recurrence itself
+    stays in the parameters' dtype: that is closer to the float32 result than torch.nn's, and at least as
+    fast as float32 without it.
     """
     device = call.input.device.type
-    if torch.is_autocast_enabled(device):
+    if autocast.active(device):
         return _autocast(call, device)
     return _run(call)
 
@@ -33,8 +34,7 @@ def _run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 def _autocast(call: Call, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
     dtype = call.parameters[0].dtype
-    # float64 stays as it is, as in all of torch's operations.
-    lower = dtype if dtype is torch.float64 else torch.get_autocast_dtype(device)
+    lower = autocast.lowered(call.stack, call.state[0].dtype, dtype, device)
     inside = dtype if device == "cpu" else lower
     lowered = Call(
         call.stack,

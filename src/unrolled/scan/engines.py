@@ -10,14 +10,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..cells import Cell
 from ..errors import EngineWarning, Error
-from . import aten, cpu, reference, watching
+from . import aten, autocast, cpu, reference, watching
 from .stack import Call, Stack
 
 
@@ -116,20 +116,12 @@ def again(
         return None
     lower = None
     if torch.is_autocast_enabled("cpu"):
-        lower = torch.get_autocast_dtype("cpu")
-        if state is not None or not isinstance(input, Tensor) or input.dtype is not parameters[0].dtype:
-            input, state = _in_autocast(input, state, parameters[0].dtype)
+        own = parameters[0].dtype
+        lower = autocast.lowered(stack, autocast.state_dtype(state, input, own), own)
+        if state is not None or not isinstance(input, Tensor) or input.dtype is not own:
+            input, state = autocast.widened(input, state, own)
     known = _practice() if torch.is_grad_enabled() else _ready()
     return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower, sizes, drops)
-
-
-def _in_autocast(input: Any, state: Any, dtype: torch.dtype) -> tuple[Any, Any]:
-    """As dispatch.run does it: the recurrence in the parameters' dtype, the results in autocast's."""
-
-    def widened(value: Any) -> Any:
-        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-
-    return widened(input), tuple(map(widened, state)) if isinstance(state, tuple) else widened(state)
 
 
 @cache

@@ -89,7 +89,7 @@ def _scan_backward(
     with _autograd():
         leaves = [t.detach().requires_grad_() for t in _differentiable(input, parameters, state)]
         rest = iter(leaves)
-        if input.is_floating_point():
+        if input.dtype is not torch.int64:
             input = next(rest)
         parameters = [next(rest) for _ in parameters]
         state = [next(rest) for _ in state]
@@ -129,7 +129,7 @@ def _backward(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
     found = iter(
         torch.ops.unrolled.scan_backward(list(grads), input, parameters, state, *optional, ctx.stack)
     )
-    d_input = next(found) if input.is_floating_point() else None
+    d_input = next(found) if input.dtype is not torch.int64 else None
     return d_input, [next(found) for _ in parameters], list(found), None, None, None, None
 
 
@@ -149,7 +149,7 @@ def _autograd() -> Iterator[None]:
 
 
 def _differentiable(input: Tensor, parameters: list[Tensor], state: list[Tensor]) -> list[Tensor]:
-    return [*([input] if input.is_floating_point() else []), *parameters, *state]
+    return [*([input] if input.dtype is not torch.int64 else []), *parameters, *state]
 
 
 def _call(

@@ -42,7 +42,7 @@ def _along_time(
     cell: Cell, x: Tensor, weights: Weights, initial: tuple[Tensor, ...], call: Call, reverse: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     begins, valid = _boundaries(call, reverse)
-    if valid is not None and x.is_floating_point():
+    if valid is not None and x.dtype is not torch.int64:
         # What is no number past a row's end would come back into every gradient, zero times that.
         x = torch.where(valid[..., None], x, 0.0)
     projected = _by_gate(cell, project(x, weights))
@@ -68,7 +68,7 @@ def _along_time(
 
 def project(x: Tensor, weights: Weights) -> Tensor:
     """W·x_t + b_ih for every step: (batch, time, gates * hidden); for indices, columns of W."""
-    if x.is_floating_point():
+    if x.dtype is not torch.int64:
         return linear(x, weights.ih, weights.b_ih)
     gathered = embedding(x, weights.ih.t())
     return gathered if weights.b_ih is None else gathered + weights.b_ih

@@ -214,4 +214,4 @@ class Call:
     @property
     def indexed(self) -> bool:
         """Whether the input is indices."""
-        return not self.input.is_floating_point()
+        return self.input.dtype is torch.int64

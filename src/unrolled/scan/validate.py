@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Error
-from . import transforms
+from . import autocast, transforms
 from .stack import Call, Stack
 
 State = Tensor | Sequence[Tensor]
@@ -72,9 +72,7 @@ def _check_input(stack: Stack, input: Tensor, weight: Tensor, batch_first: bool)
 
 def same_dtype(tensor: Tensor, dtype: torch.dtype) -> bool:
     """Whether the tensor has the dtype, or autocast will see to it."""
-    return tensor.dtype == dtype or (
-        tensor.is_floating_point() and torch.is_autocast_enabled(tensor.device.type)
-    )
+    return tensor.dtype == dtype or (tensor.is_floating_point() and autocast.active(tensor.device.type))
 
 
 def _states(
@@ -83,7 +81,7 @@ def _states(
     slots, count = stack.num_layers * stack.directions, stack.cell.states
     sizes = [stack.state_size(i) for i in range(count)]
     if state is None:
-        if input.is_floating_point():
+        if input.dtype is not torch.int64:
             dtype = input.dtype
         return tuple(torch.zeros(slots, batch, n, dtype=dtype, device=input.device) for n in sizes)
     if not isinstance(state, (Tensor, Sequence)) or isinstance(state, str):
