@@ -76,6 +76,29 @@ def check_writable(folder: Path) -> None:
     sweep(folder)
 
 
+@contextmanager
+def held(folder: Path, what: str) -> Iterator[None]:
+    """Within the block nobody else holds the folder, which is there; raises Error, with `what` they are at,
+    if another process does. The system ends it with the process. Where there are no locks (on Windows, and
+    on some disks of other machines) nobody is kept out."""
+    if os.name != "posix":
+        yield
+        return
+    with _explained(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Error(f"{what} in {folder}; wait for its end, or choose another folder") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EINVAL, errno.ENOLCK):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path) -> None:
     """Removes the files in the folder whose writer was killed; those that are still written stay, and all
     of them where the system has no locks (on Windows, and on some disks of other machines)."""

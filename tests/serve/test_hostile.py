@@ -269,3 +269,62 @@ def test_a_text_that_nobody_reads_is_given_up(strict):
         while strict.metric("unrolled_streams"):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+CHUNKED = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = {
+    "url": (b"GET /", b"y" * 65_536),
+    "header": (b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ", b"y" * 65_536),
+    "headers": (b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n" * 10_000),
+    "trailer": (CHUNKED + b"0\r\nX: ", b"y" * 65_536),
+    "extension": (CHUNKED + b"1;x=", b"y" * 65_536),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_endless_headers_are_cut(server, kind):
+    begin, more = ENDLESS[kind]
+    with server.raw() as connection:
+        connection.sendall(begin)
+        sent = 0
+        try:
+            while sent < 20_000_000:
+                connection.sendall(more)
+                sent += len(more)
+        except OSError:
+            pass  # hung up upon, as wanted
+        assert sent < 20_000_000
+    server.alive()
+
+
+def test_large_headers_are_refused_and_larger_ones_served_up_to_there(server):
+    for size, wanted in ((60_000, 200), (90_000, 431)):
+        with server.raw() as connection:
+            line = b"X: " + b"y" * size + b"\r\n"
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\n")
+            status, body = answer(connection)
+        assert status == wanted
+    assert set(json.loads(body)) == {"error", "do"}
+
+
+def test_a_large_body_in_pieces_has_nothing_to_do_with_headers(server):
+    texts = json.dumps({"texts": ["word " * 2000] * 40}).encode()
+    status, told, _ = server.ask("POST", "/v1/predict", body=texts)
+    assert status == 200, told
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"FOO / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=["method", "length", "tls"],
+)
+def test_what_is_no_http_is_refused_in_json(server, sent):
+    with server.raw() as connection:
+        connection.sendall(sent)
+        status, body = answer(connection)
+    assert status == 400
+    assert set(json.loads(body)) == {"error", "do"}

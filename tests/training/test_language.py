@@ -125,6 +125,24 @@ def test_a_model_is_not_replaced_unasked(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() != before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs the system's locks")
+@pytest.mark.parametrize("how", [{}, {"overwrite": True}, {"resume": True}])
+def test_two_runs_are_not_in_one_folder_at_once(tmp_path, how):
+    refused = []
+
+    def begin_another(progress):
+        if progress.step == 3:
+            with pytest.raises(ur.Error, match="another training is in progress in") as told:
+                train_language(TEXT, tmp_path, Plan(steps=1), OPTIONS, **how)
+            refused.append(str(told.value))
+
+    plan = Plan(steps=6, checkpoint_every=1e-9)
+    train_language(TEXT, tmp_path, plan, OPTIONS, report=begin_another)
+    assert refused
+    assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 6
+    train_language(TEXT, tmp_path, Plan(steps=1), OPTIONS, overwrite=True)
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_best(tmp_path):
     spoilt = []
 

@@ -42,6 +42,14 @@ def test_every_format_brings_back_the_same_bits(tmp_path, format, packed):
         assert same(ur.vectors.read(place), vectors)
 
 
+@pytest.mark.parametrize("format", ["word2vec-text", "glove", "word2vec-binary"])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path, format):
+    vectors, place = table(), tmp_path / "v"
+    ur.vectors.write(vectors, place, format)
+    place.write_bytes(b"\xef\xbb\xbf" + place.read_bytes())
+    assert same(ur.vectors.read(place), vectors)
+
+
 @pytest.mark.parametrize("ending", SUFFIXES)
 def test_the_ending_tells_the_format(tmp_path, ending):
     vectors = table()

@@ -86,4 +86,5 @@ def _changeable(output: Tensor) -> Tensor:
         return output
     if torch.compiler.is_compiling() or transforms.inside() or torch._C._len_torch_dispatch_stack():
         return output
-    return torch.empty(0, dtype=output.dtype, device=output.device).set_(output)
+    made = torch.empty(0, dtype=output.dtype, device=output.device)
+    return made.set_(output.untyped_storage(), output.storage_offset(), output.size(), output.stride())

@@ -14,6 +14,13 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from .limits import Refused
+
+HEAD = 1 << 16
+"""Bytes of a first line and headers that are read; and of what a chunked body has beside its content."""
+_PIECE = HEAD // 4
+"""Bytes that are parsed at once, after which it is seen whether they were of a head."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 Answer = Callable[[int, Headers, bytes], None]
 """Sends a status, headers and a body; to be called once."""
@@ -24,6 +31,8 @@ class Http(HttpToolsProtocol):
     first; if it returns False nothing has happened, and the request takes the long way."""
 
     _feeding = False
+    _head = 0
+    """Bytes read since the last that were a body's, or ended a request or its headers."""
     _held: tuple[RequestResponseCycle, Any] | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -35,12 +44,46 @@ class Http(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As the base's."""
         self._feeding = self._quick is not None
-        super().data_received(data)
+        for begin in range(0, len(data), _PIECE):
+            piece = data[begin : begin + _PIECE]
+            self._head += len(piece)
+            super().data_received(piece)
+            if self.transport.is_closing():
+                break
+            if self._head > HEAD:
+                self._turn_away(Refused(431, f"the headers have more than {HEAD:,} bytes", "send fewer"))
+                break
         self._feeding = False
         if self._held is not None:
             (cycle, app), self._held = self._held, None
             if not self._answered(cycle):
                 super()._start_asgi_task(cycle, app)
+
+    def on_headers_complete(self) -> None:
+        """As the base's."""
+        self._head = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """As the base's."""
+        self._head = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """As the base's."""
+        self._head = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is refused as all else is."""
+        self._turn_away(Refused(400, "this is no request of HTTP/1.1", "send one, and no TLS"))
+
+    def _turn_away(self, refused: Refused) -> None:
+        body = refused.body()
+        size = b"content-length: %d\r\n" % len(body)
+        kind, end = b"content-type: application/json\r\n", b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[refused.status], kind, size, end, body)))
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self._feeding and self._held is None and cycle.scope["method"] == "POST":

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -142,19 +143,18 @@ class _Server(uvicorn.Server):
 
     async def _hang_up(self) -> None:
         """uvicorn waits for ever for the first line of a request, or the rest of one; this does not."""
-        before: dict[Any, object] = {}
+        waiting: dict[Any, tuple[object, float]] = {}
         while True:
-            await asyncio.sleep(self._patience)
+            await asyncio.sleep(self._patience / 10)
+            now, before, waiting = time.monotonic(), waiting, {}
             connections: list[Any] = list(self.server_state.connections)
-            idle: dict[Any, object] = {
-                connection: connection.cycle
-                for connection in connections
-                if connection.cycle is None or connection.cycle.response_complete
-            }
-            for connection, cycle in idle.items():
-                if connection in before and before[connection] is cycle:
-                    connection.transport.close()
-            before = idle
+            for connection in connections:
+                cycle = connection.cycle
+                if cycle is None or cycle.response_complete:
+                    last, since = before.get(connection, (None, now))
+                    waiting[connection] = cycle, (since if last is cycle else now)
+                    if now - waiting[connection][1] >= self._patience:
+                        connection.transport.close()
 
 
 @asynccontextmanager
@@ -171,7 +171,14 @@ async def _task(coroutine: Any) -> AsyncIterator[None]:
 def _end_quietly() -> None:
     """uvicorn raises the signal that ended it anew once all is done; having drained is a good end."""
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    log = logging.getLogger("uvicorn.error")
+    log.setLevel(logging.WARNING)
+    log.addFilter(_worth_a_line)
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Whoever sends what is no HTTP hears of it; a line for each would fill the log."""
+    return record.msg not in ("Invalid HTTP request received.", "Unsupported upgrade request.")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -27,7 +27,7 @@ def read_text(path: str | Path, report: Report | None = None) -> str:
     """
     text = "".join(read_blocks(path, report))
     if not text:
-        raise Error(f"{path} is empty; wanted a text to learn from")
+        raise Error(f"{path} is empty; wanted a file with text")
     return text
 
 

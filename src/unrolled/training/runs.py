@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -121,16 +122,31 @@ def train(
             data = fingerprint(data, hashlib.sha256(table.matrix.tobytes()).hexdigest(), *table.words)
         if options.bfloat16:
             _check_bfloat16(task.model.device, listener.say)
-        if group.leads:
-            _prepare(out, overwrite, resume)
-        listener.prepared(task.model)
-        if group.size > 1:
-            torch.manual_seed(options.seed + group.rank)  # masks of dropout of its own for each
-        settings = {"task": task.model.task, "data": data, **asdict(options), **asdict(plan)}
-        return fit(task, plan, out, settings, listener.report, resume=resume, say=listener.say, group=group)
+        with _prepared(out, overwrite, resume) if group.leads else nullcontext():
+            listener.prepared(task.model)
+            if group.size > 1:
+                torch.manual_seed(options.seed + group.rank)  # masks of dropout of its own for each
+            settings = {"task": task.model.task, "data": data, **asdict(options), **asdict(plan)}
+            rest = {"resume": resume, "say": listener.say, "group": group}
+            return fit(task, plan, out, settings, listener.report, **rest)
 
 
-def _prepare(out: Path, overwrite: bool, resume: bool) -> None:
+@contextmanager
+def _prepared(out: Path, overwrite: bool, resume: bool) -> Iterator[None]:
+    """The folder ready for a run, and for no other one meanwhile."""
+    if resume and not checkpoint.exists(out):
+        checkpoint.read(out)  # says so, before the folder is made
+    if not out.is_dir():
+        files.check_writable(out)
+    with files.held(out, "another training is in progress"):
+        _check_free(out, overwrite, resume)
+        files.check_writable(out)
+        if not resume:
+            checkpoint.remove(out)
+        yield
+
+
+def _check_free(out: Path, overwrite: bool, resume: bool) -> None:
     if not (overwrite or resume):
         if checkpoint.exists(out):
             raise Error(
@@ -138,11 +154,6 @@ def _prepare(out: Path, overwrite: bool, resume: bool) -> None:
             )
         if holds_model(out):
             raise Error(f"{out} already holds a model; choose another folder, or say --overwrite")
-    if resume and not checkpoint.exists(out):
-        checkpoint.read(out)  # says so, before the folder is made
-    files.check_writable(out)
-    if not resume:
-        checkpoint.remove(out)
 
 
 def device(name: str) -> torch.device:

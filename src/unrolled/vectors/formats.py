@@ -11,7 +11,7 @@ from typing import IO
 
 from .. import files
 from ..errors import Error
-from ..text.reading import GZIP
+from ..text.reading import BYTE_ORDER_MARK, GZIP
 from . import binary, packed, text
 from .stream import Pieces, opened
 from .table import WordVectors
@@ -70,6 +70,9 @@ def read(path: str | Path, *, strict: bool = False) -> WordVectors:
         pieces = Pieces(file)
         pieces.slide(0)
         start = pieces.data[: min(pieces.filled, 1 << 16)].tobytes()
+        if start.startswith(BYTE_ORDER_MARK):  # no part of the first word
+            pieces.slide(len(BYTE_ORDER_MARK))
+            start = start.removeprefix(BYTE_ORDER_MARK)
         try:
             if _is_safetensors(start):
                 _refuse_packed(place)
