@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unrolled.scan.cpu import layer
 from unrolled.scan.cpu.deal import Deal
 from unrolled.scan.cpu.pool import Pool, Work
 
@@ -44,3 +45,13 @@ def test_lengths_that_another_thread_made_wrong_write_nowhere_else():
         assert rowmap.tolist() == [0, 2, 1]
         assert active.tolist() == [2, 2, 1, 1, 0]
         assert ends.tolist() == [4, 2, -1]
+
+
+def test_a_groups_last_rows_lie_without_a_pattern():
+    """Else processors fetch another group's rows after them, and take them from who writes them."""
+    for count in (4, 13, 16, 128):
+        mixed = layer._mixed(np.arange(count))
+        assert sorted(mixed) == list(range(count))
+        apart = np.diff(mixed[-16:])
+        assert all(len(set(some)) > 1 for some in zip(apart, apart[1:], apart[2:], strict=False))
+        assert (mixed[:-16] == np.arange(count)[:-16]).all()

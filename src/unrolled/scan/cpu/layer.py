@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -197,7 +198,7 @@ class Layer:
         for _ in range(directions):
             # The larger ones first, as `deal` deals.
             parts = np.array_split(np.arange(geometry.batch, dtype=np.int64), apart)
-            rows = [Rows.of(part, geometry.time, not lengths) for part in parts]
+            rows = [Rows.of(_mixed(part), geometry.time, not lengths) for part in parts]
             kind = together, fed, training, indexed, packed
             self.directions.append([Group(geometry, r, *kind) for r in rows])
         self.groups = [g for own in self.directions for g in own]
@@ -219,6 +220,21 @@ class Layer:
     def scan(self, kernel: int) -> list[tuple[int, Jobs]]:
         """What they do when the rows are dealt."""
         return [(kernel, self._jobs), *([self._ahead] if self._ahead else [])]
+
+
+_LAST = 16
+"""Rows before the end of which the processor has to see no pattern."""
+
+
+def _mixed(rows: np.ndarray) -> np.ndarray:
+    """The rows, the last of them in an order without a pattern.
+
+    Processors fetch what a loop will write next, as they see it: of rows that are written one after the
+    other also those that come after a group's last. So they take them from the core that writes them.
+    """
+    last = rows[-_LAST:]
+    order = random.Random(0).sample(range(len(last)), len(last))
+    return np.concatenate([rows[:-_LAST], last[order]])
 
 
 def assign(blocks: Sequence[int], together: int, workers: int) -> list[list[tuple[int, int]]]:
