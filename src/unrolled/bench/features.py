@@ -96,7 +96,7 @@ def _traffic(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
 
 
 def _autocast(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
-    """What autocast to bfloat16 costs: the float32 result, rounded."""
+    """What autocast to bfloat16 costs: the float32 result, in the dtype that it gives."""
     shape = Shape(BATCH, STEPS["cells"], 128, 128)
     _, layer, x = *twins(layers, name, shape), input_of(shape)
     inputs = [x, *layer.parameters()]
@@ -107,7 +107,9 @@ def _autocast(name: str, backward: bool, rounds: int) -> Iterator[Figure]:
 
     what = f"{name}, autocast to bfloat16, {shape}: time against float32"
     own = work_of(low, inputs, backward)
-    rounded = work_of(lambda x: layer(x)[0].bfloat16(), inputs, backward)
+    with torch.no_grad():
+        dtype = low(x).dtype
+    rounded = work_of(lambda x: layer(x)[0].to(dtype), inputs, backward)
     agree("unrolled", what, arrays(own), arrays(rounded))
     seconds = medians([own, work_of(_outputs(layer), inputs, backward)], rounds)
     # Equal, but for what two medians of equal work differ by.
