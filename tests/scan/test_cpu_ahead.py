@@ -94,6 +94,14 @@ def test_each_direction_has_two_workers_of_its_own():
         assert layer_of(m, 1, 50, workers)._ahead is None
 
 
+def test_many_workers_share_what_two_would_wait_for():
+    m = ur.GRU(128, 128)
+    assert layer_of(m, 7, 50, 2)._ahead is not None
+    for workers in (4, 8):
+        assert layer_of(m, 7, 50, workers)._ahead is None
+        assert all(layer_of(m, 7, 50, workers)._jobs)
+
+
 def test_many_threads_at_once(fed, set_threads):
     set_threads(2)
     m = ur.RNN(96, 96)

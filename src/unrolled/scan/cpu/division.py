@@ -21,8 +21,8 @@ _L1, _NEAR, _FAR = 1 << 15, 140e3, 106e3
 from the second one."""
 
 
-_EVEN = 0.2
-"""Microseconds by which a step and its input product may differ for two workers to have one each."""
+_SPARED = 0.1
+"""Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 
 
 class Division(NamedTuple):
@@ -48,9 +48,9 @@ def division(geometry: Geometry, features: int, workers: int, training: bool) ->
         workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
     if threads > 1 and _apart(stack, columns, batch, threads):
         return Division(threads, 1)
-    if two and _fed(stack, columns, features, batch):
+    if two and _fed(stack, columns, features, batch, workers):
         return Division(1, 1, True)
-    return Division(1, min(workers, geometry.hidden_panels) if geometry.out_panels >= workers else 1)
+    return Division(1, _together(stack, workers))
 
 
 def cost(stack: Stack, features: int, batch: int, time: int) -> float:
@@ -61,8 +61,11 @@ def cost(stack: Stack, features: int, batch: int, time: int) -> float:
     # Of one row and one step the weights are read from memory, at a third of the speed.
     rate = 14e3 if batch * time == 1 else _RATE
     alone = batch * time * _units(stack) * columns * (products / rate + 4e-4)
-    apart = not dense or _apart(stack, columns, batch, torch.get_num_threads())
-    return alone if apart or _fed(stack, columns, features, batch) else alone - 2 * _MEETING * time
+    threads = torch.get_num_threads()
+    if not dense or _apart(stack, columns, batch, threads):
+        return alone
+    fed = _fed(stack, columns, features, batch, threads // stack.directions)
+    return alone if fed else alone - 2 * _MEETING * time
 
 
 def most_groups() -> int:
@@ -87,12 +90,20 @@ def _apart(stack: Stack, columns: int, batch: int, threads: int) -> bool:
     return batch >= (4 * threads if weights > 1 << 14 else threads) and weights < machine().l2 * 3 // 4
 
 
-def _fed(stack: Stack, columns: int, features: int, batch: int) -> bool:
-    """Whether the steps and the input product take about the same time, so that two workers who have one
-    each end sooner than two who have half of both, and lose what a meeting after each step takes."""
-    if not columns or not features or stack.proj_size:
+def _together(stack: Stack, workers: int) -> int:
+    """How many of so many workers share the units of a group."""
+    width = machine().width
+    return (
+        min(workers, panels(stack.hidden_size, width)) if panels(stack.output_size, width) >= workers else 1
+    )
+
+
+def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) -> bool:
+    """Whether two workers, who have the steps and the input product each, end sooner than so many who share
+    both, and lose what a meeting after each step takes."""
+    if workers < 2 or not columns or not features or stack.proj_size:
         return False
     weights = columns * _units(stack) * stack.output_size
     step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < _L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
-    return abs(step - feed) < _EVEN
+    return max(step, feed) < (step + feed) / _together(stack, workers) + _SPARED
