@@ -124,6 +124,28 @@ def test_many_threads_at_once(fed, set_threads):
     assert not wrong
 
 
+def test_a_cell_that_reads_no_input_has_nothing_to_run_ahead_with(monkeypatch, set_threads):
+    @ur.cell(gates=1)
+    def closed(x, r, h):
+        return torch.tanh(r[0] + 0.1)
+
+    monkeypatch.setattr(pool, "LONG", 0)
+    set_threads(2)
+    m = ur.Recurrent(closed, 96, 96)
+    x = torch.zeros(3000, 1, 96)
+    with ur.engine("reference"), torch.no_grad():
+        wanted = m(x)[0]
+    with torch.no_grad():
+        for _ in range(3):
+            torch.testing.assert_close(m(x)[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_in_a_single_step_nobody_runs_ahead():
+    m = ur.LSTM(384, 256)
+    assert layer_of(m, 1, 2)._ahead is not None
+    assert layer_of(m, 1, 1)._ahead is None
+
+
 def test_symbols_and_projections_have_nothing_to_run_ahead_with():
     plain, narrow = ur.LSTM(64, 64), ur.LSTM(64, 64, proj_size=32)
     assert layer_of(plain, 2, 50)._ahead is not None

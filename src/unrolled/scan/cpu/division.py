@@ -19,8 +19,6 @@ _RATE = 40e3
 _L1, _NEAR, _FAR = 1 << 15, 140e3, 106e3
 """Bytes of most cores' first cache, and how many of weights a core reads in a microsecond from there, and
 from the second one."""
-
-
 _SPARED = 0.1
 """Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 
@@ -37,10 +35,11 @@ class Division(NamedTuple):
 def division(geometry: Geometry, features: int, workers: int, training: bool) -> Division:
     """Rows apart while the weights stay in a core's cache and there are rows enough; else all together.
 
-    features: of the input; none of symbols, whose product is read from a table.
+    features: of the input; none of symbols, whose product is read from a table, and where none is read.
     """
     stack, batch, threads = geometry.stack, geometry.batch, workers
-    columns, two = geometry.shape.r_columns, workers >= 2 * stack.directions
+    # In a single step there is nothing to run ahead of.
+    columns, two = geometry.shape.r_columns, geometry.time > 1 and workers >= 2 * stack.directions
     if training:
         few = cost(stack, features, batch, geometry.time) < ALONE
         threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
@@ -92,10 +91,8 @@ def _apart(stack: Stack, columns: int, batch: int, threads: int) -> bool:
 
 def _together(stack: Stack, workers: int) -> int:
     """How many of so many workers share the units of a group."""
-    width = machine().width
-    return (
-        min(workers, panels(stack.hidden_size, width)) if panels(stack.output_size, width) >= workers else 1
-    )
+    units, out = (panels(size, machine().width) for size in (stack.hidden_size, stack.output_size))
+    return min(workers, units) if out >= workers else 1
 
 
 def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) -> bool:

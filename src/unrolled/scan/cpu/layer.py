@@ -192,7 +192,7 @@ class Layer:
     ) -> None:
         self.geometry, self.lengths, self.packed = geometry, lengths, packed
         directions = geometry.stack.directions
-        features = 0 if indexed else geometry.input_size
+        features = geometry.input_size if geometry.shape.reads_input and not indexed else 0
         apart, together, fed = division(geometry, features, workers, training)
         self.directions: list[list[Group]] = []
         for _ in range(directions):
