@@ -93,12 +93,7 @@ class Copies:
 @cache
 def kernel(machine: Machine) -> int:
     """The address of arrange(block, rank)."""
-    made = library(lambda: _emit(machine), "arrange", ("arrange",), None)
-    _forever.append(made)
-    return made["arrange"]
-
-
-_forever: list[object] = []
+    return library(lambda: _emit(machine), "arrange", ("arrange",), None)["arrange"]
 
 
 def _emit(machine: Machine) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ... import files
 from ...errors import Error
 from ...version import __version__
-from .machine import Library, assemble
+from .machine import assemble, link, machine
 from .shape import Shape
 
 _DIGEST = 32
@@ -56,22 +56,20 @@ def key(kind: str, shape: Shape | None, host: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def library(emit: Callable[[], str], kind: str, names: tuple[str, ...], shape: Shape | None) -> Library:
-    """The code of a kernel: from the disk if it is there and whole, else compiled and put there."""
-    from .machine import machine
-
+def library(emit: Callable[[], str], kind: str, names: tuple[str, ...], shape: Shape | None) -> dict[str, int]:
+    """Where a kernel's functions are: from the disk if it is there and whole, else compiled and put there."""
     name = key(kind, shape, machine()) + ".o"
     code = _read(name)
     if code is None:
         code = assemble(emit())
         _write(name, code)
-    return Library(code, names)
+    return link(code, names)
 
 
 def _read(name: str) -> bytes | None:
     try:
         content = (folder() / name).read_bytes()
-    except OSError:
+    except (OSError, RuntimeError):  # there may be no home to look in
         return None
     digest, code = content[:_DIGEST], content[_DIGEST:]
     return code if hashlib.sha256(code).digest() == digest else None

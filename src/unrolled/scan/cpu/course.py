@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..stack import Stack
+from .alike import guards
 from .division import cost
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
-from .gradients import Backward
+from .gradients import Backward, Place, lying, there
 from .inference import fields_of
 from .keep import Plan
 from .layer import Group, Layer
@@ -80,6 +81,7 @@ class Course:
         self.floats = 0
         """Of the history: every step's states and kept values, of all groups."""
         self._fills: Fills | None = None
+        self._usual: tuple[Callable[..., bool], list[Place]] | None = None
         each = len(stack.shapes) // stack.directions
         self._cuts = [slice(d * each, (d + 1) * each) for d in range(stack.directions)]
         self._panels: list[Panels | None] = [None] * stack.directions
@@ -113,13 +115,15 @@ class Course:
             makers = self._makers[dtype] = [maker(shape, dtype) for shape in self._shapes]
         return [make() for make in makers]
 
-    def packed(self, parameters: Sequence[Tensor], pool: Pool, count: int) -> list[Packed]:
-        """The parameters in panels, by direction."""
+    def packed(
+        self, parameters: Sequence[Tensor], addresses: list[int], pool: Pool, count: int
+    ) -> list[Packed]:
+        """The parameters, which lie at these addresses, in panels by direction."""
         made = []
         for direction, cut in enumerate(self._cuts):
             own = parameters[cut]
             kept = self._panels[direction]
-            if kept is None or not kept.of(own):
+            if kept is None or not kept.of(own, addresses[cut]):
                 kept = panels_of(self.stack, self.kernel.shape, own, self.indexed)
                 self._panels[direction] = kept
             if kept is None:
@@ -159,6 +163,22 @@ class Course:
             self._fills = self._laid_out(tensors, bases, own)
         self._fills.give(bases)
         return self._fills
+
+    def usual(self, dout: Tensor | None) -> list[Place] | None:
+        """Where each direction's part of the output's gradient lies, if that is as another was that kernels
+        read as it came; None: look closer, with `gradient`."""
+        usual = self._usual
+        return usual[1] if usual is not None and usual[0](dout) else None
+
+    def gradient(self, dout: Tensor) -> tuple[Tensor, list[Place]]:
+        """The output's gradient as kernels read it, and where each direction's part of it lies."""
+        read = there(dout)
+        read = read if read.stride(-1) == 1 else read.contiguous()
+        places = lying(read, not self.turned, self.stack.directions, self.stack.output_size)
+        # Packed, each step has another number of rows.
+        if read is dout and not self._packed:
+            self._usual = guards([dout]), places
+        return read, places
 
     def back(self, dx: bool, dinitial: bool, count: int) -> Backward:
         """The backward pass by so many workers; dx, dinitial: as for `Backward`."""

@@ -40,12 +40,12 @@ class Deal:
 
     def work(self, workers: int) -> tuple[int, Jobs]:
         """What one of so many workers does: the kernel, and everyone's (block, rank)."""
-        return _code()["deal"], [[(self.words.ctypes.data, 0)], *[[] for _ in range(workers - 1)]]
+        return _kernel(), [[(self.words.ctypes.data, 0)], *[[] for _ in range(workers - 1)]]
 
 
 @cache
-def _code() -> Library:
-    return library(_emit, "deal", ("deal",), None)
+def _kernel() -> int:
+    return library(_emit, "deal", ("deal",), None)["deal"]
 
 
 def _emit() -> str:

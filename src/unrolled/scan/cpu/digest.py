@@ -87,10 +87,9 @@ def _segment(f: Function, start: Value, count: Value) -> Value:
 
 
 @cache
-def _code() -> tuple[int, Any, Any]:
-    made = library(emit, "digest", ("digest",), None)
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(made["digest"])
-    return made["digest"], function, made
+def _code() -> tuple[int, Any]:
+    address = library(emit, "digest", ("digest",), None)["digest"]
+    return address, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
 class Digest:
@@ -111,7 +110,7 @@ class Digest:
         head = [len(pieces), 1, 1, 0]
         self._block = np.array(head + [w for segment in words for w in segment], dtype=np.int64)
         self._address, self._words = self._block.ctypes.data, self._block.data
-        self._kernel, self._call, _ = _code()
+        self._kernel, self._call = _code()
         self._call(self._address, 0)
         # More workers than segments would only meet.
         self._workers, self._shares = workers, min(workers, len(pieces))

@@ -29,7 +29,7 @@ class Fills:
         """All words of blocks that are filled in."""
         self._kept: list[Any] = [self.bases]
         self._sealed: tuple[int, int] | None = None
-        self._call, _ = _code()
+        self._kernel, self._call = _code()
 
     def add(self, block: np.ndarray, word: int, base: int, offset: int = 0) -> None:
         """block[word] is to be base number `base` + offset."""
@@ -58,7 +58,7 @@ class Fills:
 
     def work(self, workers: int) -> tuple[int, Jobs]:
         """Filling in as a piece of work, when all has been added: the first of so many workers does it."""
-        return _code()[1]["fill"], [[self._sealed or self._seal()], *[[] for _ in range(workers - 1)]]
+        return self._kernel, [[self._sealed or self._seal()], *[[] for _ in range(workers - 1)]]
 
     def _seal(self) -> tuple[int, int]:
         table = np.array(self._table, dtype=np.int64)
@@ -68,9 +68,9 @@ class Fills:
 
 
 @cache
-def _code() -> tuple[Any, Any]:
-    made = library(_emit, "fill", ("fill",), None)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(made["fill"]), made
+def _code() -> tuple[int, Any]:
+    address = library(_emit, "fill", ("fill",), None)["fill"]
+    return address, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
 def _emit() -> str:

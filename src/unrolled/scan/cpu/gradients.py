@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +22,9 @@ from .side import Side
 _ZEROS, _REST, _LOW = BASE["zeros"], BASE["rest"], BASE["dout_low"]
 _DOUT, _RESULT = BASE[GIVEN[0]], BASE[RESULT[0]]
 _DFINAL, _DINITIAL = ([BASE[f"{n}{k}"] for k in range(MOST_STATES)] for n in ("dfinal", "dinitial"))
+
+Place = tuple[int, int, int]
+"""How many bytes after a tensor's first something begins, and those between its rows and steps."""
 
 
 class Backward:
@@ -66,7 +68,7 @@ class Backward:
         self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
         self._nothing: list[Tensor] = []
         self._make: Callable[[], Tensor] | None = None
-        self._lying: dict[Any, list[tuple[int, int, int]]] = {}
+        self._lying: list[Place] | None = None
         self._none: list[None] = [None] * stack.cell.states
 
     def run(
@@ -74,17 +76,19 @@ class Backward:
         parameters: Sequence[Tensor],
         x: Tensor,
         state: Sequence[Tensor],
-        grads: tuple[Tensor, Sequence[Tensor | None]],
+        grads: tuple[Tensor, list[Place], Sequence[Tensor | None]],
         pool: Pool,
         batch_first: bool,
     ) -> list[Tensor | None]:
-        """The gradients of (input, states, parameters); grads: of the output, and of the last states, None
-        for zeros. batch_first: whether input and output are (batch, time, …), or (time, batch, …)."""
-        dout, given = _there(grads[0]), grads[1]
-        dout = dout if dout.stride(-1) == 1 else dout.contiguous()
+        """The gradients of (input, states, parameters).
+
+        grads: of the output, where that lies, and of the last states, None for zeros. batch_first: whether
+        the input is (batch, time, …), or (time, batch, …).
+        """
+        dout, places, given = grads
         self._nothing = self._nothing or [torch.zeros_like(s) for s in state]
         dfinals = [
-            z if g is None else _there(g).to(torch.float32).contiguous()
+            z if g is None else there(g).to(torch.float32).contiguous()
             for g, z in zip(given, self._nothing, strict=True)
         ]
         dinitials = [room.like(s) for s in state] if self._dinitial else []
@@ -109,12 +113,12 @@ class Backward:
                 for number, tensor in zip(numbers, given, strict=False):
                     address = tensor.data_ptr()
                     words[number] = address + 4 * tensor.stride(0) if direction else address
-            skip, words[_DOUT + 1], words[_DOUT + 2] = self._lies(dout, batch_first)[direction]
+            skip, words[_DOUT + 1], words[_DOUT + 2] = places[direction]
             words[_DOUT] = dout.data_ptr() + skip
             words[_LOW] = dout.dtype is torch.bfloat16
             if dxs:
                 dx = dxs[direction]
-                skip, words[_RESULT + 1], words[_RESULT + 2] = self._lies(dx, batch_first, True)[direction]
+                skip, words[_RESULT + 1], words[_RESULT + 2] = self._places(dx, batch_first)[direction]
                 words[_RESULT] = dx.data_ptr() + skip
         pool.run(self._work)
         found = [side.parameters(m, memory) for side, m in zip(self._sides, made, strict=True)]
@@ -123,19 +127,12 @@ class Backward:
             dxs[0] += other
         return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
 
-    def _lies(self, tensor: Tensor, batch_first: bool, whole: bool = False) -> list[tuple[int, int, int]]:
-        """For each direction, how many bytes after the tensor's first it begins, and those between rows and
-        steps; whole: whether a direction has all of it, instead of its units."""
-        key = tensor.stride(), tensor.dtype, tensor.shape, batch_first, whole
-        found = self._lying.get(key)
-        if found is None:
-            found = []
-            for direction in range(len(self._sides)):
-                address, row, step = place(tensor, direction == 1, 0, batch_first)
-                skip = 0 if whole else tensor.element_size() * direction * self._stack.output_size
-                found.append((address - tensor.data_ptr() + skip, row, step))
-            self._lying = {**self._lying, key: found} if len(self._lying) < 16 else {key: found}
-        return found
+    def _places(self, dx: Tensor, batch_first: bool) -> list[Place]:
+        if self._packed:
+            return lying(dx, True, len(self._sides))
+        # All inputs have one shape, and lie alike.
+        self._lying = self._lying or lying(dx, batch_first, len(self._sides))
+        return self._lying
 
     def _like(self, x: Tensor) -> Tensor:
         if self._packed:
@@ -150,7 +147,17 @@ class Backward:
         return dx if dx.stride(-1) == 1 else make(x, memory_format=torch.contiguous_format)
 
 
-def _there(grad: Tensor) -> Tensor:
+def lying(tensor: Tensor, batch_first: bool, directions: int, size: int = 0) -> list[Place]:
+    """Where each direction's part of it begins, the part having so many units, or all of them (0)."""
+    found = []
+    for direction in range(directions):
+        address, row, step = place(tensor, direction == 1, 0, batch_first)
+        skip = tensor.element_size() * direction * size
+        found.append((address - tensor.data_ptr() + skip, row, step))
+    return found
+
+
+def there(grad: Tensor) -> Tensor:
     """The gradient as numbers in memory: torch may have yet to negate it, or know it for zeros alone."""
     return torch.zeros_like(grad) if grad._is_zerotensor() else grad.resolve_neg()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ def _binding() -> Any:
 
 
 @cache
-def _jit() -> Any:
+def _jit() -> Any:  # within `_linking`: a second one would be taken away from under its code
     # The older linker asks for a piece of memory for each section, and aborts the process where they lie
     # more than 2 GiB apart: between them may be all of CUDA. LLVM has no complete other one for Windows.
     return _binding().create_lljit_compiler(_target(), use_jit_link=sys.platform != "win32")
@@ -105,17 +106,22 @@ def assemble(text: str) -> bytes:
     return target.emit_object(module)
 
 
-class Library:
-    """Object code in memory; `self[name]` is a function's address."""
+_linking = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child would find what another thread had half linked.
+    os.register_at_fork(
+        before=_linking.acquire, after_in_parent=_linking.release, after_in_child=_linking.release
+    )
+_linked: list[Any] = []
+"""What holds the code in memory, as long as the process lives: any thread may be in it."""
 
-    _loaded = 0
 
-    def __init__(self, code: bytes, names: tuple[str, ...]) -> None:
-        Library._loaded += 1
-        builder = _binding().JITLibraryBuilder().add_object_img(code).add_current_process()
-        for name in names:
-            builder.export_symbol(name)
-        self._tracker = builder.link(_jit(), f"unrolled{Library._loaded}")
-
-    def __getitem__(self, name: str) -> int:
-        return self._tracker[name]
+def link(code: bytes, names: tuple[str, ...]) -> dict[str, int]:
+    """The addresses of an object's functions, in memory from now on."""
+    builder = _binding().JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name in names:
+        builder.export_symbol(name)
+    with _linking:
+        made = builder.link(_jit(), f"unrolled{len(_linked)}")
+        _linked.append(made)
+        return {name: made[name] for name in names}

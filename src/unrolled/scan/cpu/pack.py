@@ -153,7 +153,6 @@ class Panels:
 
     def __init__(self, packing: Packing, parameters: Sequence[Tensor], key: Any) -> None:
         self._packing, self._key = packing, key
-        self._parameters = [weakref.ref(p) for p in parameters]
         self._addresses = [p.data_ptr() for p in parameters]
         self._held: tuple[list[int], Digest | None, Packed] | None = None
         """Versions, digest and panels, replaced at once."""
@@ -165,17 +164,14 @@ class Panels:
         """Lets all go. The parameters that still live must not hold it: another may be new in each step."""
         if _kept.get(self._key) is self:
             del _kept[self._key]
-        self._held = None
+        self._held, self._addresses = None, []
         for end in self._ends:
             end.detach()
 
-    def of(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether these are its parameters, and where they were."""
-        for p, own, address in zip(parameters, self._parameters, self._addresses, strict=True):
-            # A number alone may by now be another tensor's.
-            if own() is not p or p.data_ptr() != address or not p.is_contiguous():
-                return False
-        return True
+    def of(self, parameters: Sequence[Tensor], addresses: list[int]) -> bool:
+        """Whether these lie where its parameters lay, as long as all of those live; `packed` sees what they
+        hold."""
+        return addresses == self._addresses and all([p.is_contiguous() for p in parameters])
 
     def packed(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:
         """Their panels, from an earlier call if they have not changed."""
@@ -213,7 +209,7 @@ def panels_of(stack: Stack, shape: Shape, parameters: Sequence[Tensor], indexed:
     key = (shape.machine.width, stack.cell, stack.bias, stack.output_size, parameters[0].shape, indexed)
     key += tuple([id(p) for p in parameters])
     kept = _kept.get(key)
-    if kept is None or not kept.of(parameters):
+    if kept is None or not kept.of(parameters, [p.data_ptr() for p in parameters]):
         if kept is not None:
             kept.forget()
         packing = _packing(stack, parameters[0].shape[1], shape, indexed)

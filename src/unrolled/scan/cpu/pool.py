@@ -116,7 +116,6 @@ class _Code(NamedTuple):
     jobs: Any
     member: int
     meet: int
-    library: Any
 
 
 @cache
@@ -126,7 +125,7 @@ def _code() -> _Code:
     lead = ctypes.CFUNCTYPE(
         ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
     )(made["lead"])
-    return _Code(serve, lead, jobs, made["member"], made["meet"], made)
+    return _Code(serve, lead, jobs, made["member"], made["meet"])
 
 
 class Pool:

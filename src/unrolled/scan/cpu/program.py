@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...cells import Cell
 from . import after, backward, feed, forward, single
@@ -20,8 +20,6 @@ class Kernel(NamedTuple):
 
     address: int
     shape: Shape
-    library: Any
-    """Keeps the code in memory."""
 
 
 @cache
@@ -29,7 +27,7 @@ def forward_kernel(cell: Cell, bias: bool, projected: bool, training: bool, mach
     """The kernel `forward` of a cell that can be traced."""
     shape = _shape(cell, bias, projected, training, machine)
     made = library(lambda: forward.emit(shape), "forward", ("forward",), shape)
-    return Kernel(made["forward"], shape, made)
+    return Kernel(made["forward"], shape)
 
 
 @cache
@@ -37,7 +35,7 @@ def single_kernel(cell: Cell, bias: bool, machine: Machine) -> Kernel:
     """The kernel `single` of a cell that has one."""
     shape = _shape(cell, bias, False, False, machine)
     made = library(lambda: single.emit(shape), "single", ("single",), shape)
-    return Kernel(made["single"], shape, made)
+    return Kernel(made["single"], shape)
 
 
 @cache
@@ -45,26 +43,19 @@ def backward_kernel(cell: Cell, bias: bool, projected: bool, machine: Machine) -
     """The kernel `backward` of a cell that can be traced."""
     shape = _shape(cell, bias, projected, True, machine)
     made = library(lambda: backward.emit(shape), "backward", ("backward",), shape)
-    return Kernel(made["backward"], shape, made)
+    return Kernel(made["backward"], shape)
 
 
 @cache
 def feed_kernels(columns: int, machine: Machine) -> dict[str, int]:
     """The addresses of the kernels that make an input product with so many columns."""
-    made = library(lambda: feed.emit(machine, columns), f"feed {columns}", feed.NAMES, None)
-    _forever.append(made)
-    return {name: made[name] for name in feed.NAMES}
+    return library(lambda: feed.emit(machine, columns), f"feed {columns}", feed.NAMES, None)
 
 
 @cache
 def products_after(machine: Machine) -> dict[str, int]:
     """The addresses of the kernels that run after a backward scan; the same for every cell."""
-    made = library(lambda: after.emit(machine), "after", after.NAMES, None)
-    _forever.append(made)
-    return {name: made[name] for name in after.NAMES}
-
-
-_forever: list[Any] = []
+    return library(lambda: after.emit(machine), "after", after.NAMES, None)
 
 
 def _shape(cell: Cell, bias: bool, projected: bool, training: bool, machine: Machine) -> Shape:

@@ -15,6 +15,7 @@ from .. import reference, transforms
 from ..stack import Call
 from .course import Course, Form, Step
 from .division import cost, most_groups
+from .gradients import Place
 from .inference import give, low, take
 from .machine import machine
 from .pack import Packed
@@ -36,15 +37,14 @@ class _Held:
     panels. It goes with the history, which autograd keeps, and that goes with autograd's other tensors:
     after the backward, or when the graph is dropped."""
 
-    def __init__(self, key: Any, course: Course, panels: Sequence[Packed], read: Sequence[Tensor]) -> None:
-        self._key, self.course, self._panels = key, course, panels
-        self._places = [t.data_ptr() for t in read]
+    def __init__(self, key: Any, course: Course, panels: Sequence[Packed], read: list[int]) -> None:
+        self._key, self.course, self._panels, self._read = key, course, panels, read
         self.used = threading.Lock()
         """Held while a backward runs: two threads may go through one graph."""
 
     def read(self, tensors: Sequence[Tensor]) -> bool:
         """Whether these are where the ones were that the pass has read."""
-        return [t.data_ptr() for t in tensors] == self._places
+        return [t.data_ptr() for t in tensors] == self._read
 
     def __del__(self) -> None:
         give(self._key, self.course)
@@ -70,7 +70,7 @@ class Scan:
         self._lengths, self._reset, self._lower = lengths, reset, lower
         self._ragged = lengths if isinstance(lengths, Ragged) else None
         noted = self._ragged.sizes if self._ragged else lengths
-        self.noted = [t for t in (noted, reset) if isinstance(t, Tensor)]
+        self.noted = [t for t in (noted, reset) if t is not None]
 
     def forward(
         self, pool: Pool, count: int, x: Tensor, state: Sequence[Tensor], parameters: Sequence[Tensor]
@@ -78,14 +78,15 @@ class Scan:
         """The output as it lies in memory and the last states, in bfloat16 if that is wanted; and the
         history, for autograd to keep."""
         course = self.course
-        panels = course.packed(parameters, pool, count)
+        addresses = [t.data_ptr() for t in (x, *state, *parameters)]
+        panels = course.packed(parameters, addresses[1 + len(state) :], pool, count)
         history = course.history()
         out, *finals = course.results(low(self._lower), x)
         if course.layer.deal is not None and self._lengths is not None:
             course.layer.deal.give(self._lengths)
         step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
         pool.run(course.work(step, history, panels))
-        held = _Held(self._key, course, panels, (x, *state, *parameters))
+        held = _Held(self._key, course, panels, addresses)
         history.held = held  # pyright: ignore[reportAttributeAccessIssue]
         return out, finals, history
 
@@ -97,29 +98,32 @@ class Scan:
         parameters: Sequence[Tensor],
         kept: Tensor,
         grads: Sequence[Tensor | None],
+        usual: list[Place] | None,
     ) -> list[Tensor | None]:
-        """The gradients of (input, states, parameters) of one layer; kept: the history, as it was kept."""
+        """The gradients of (input, states, parameters) of one layer; kept: the history, as it was kept;
+        usual: of the output's gradient, as `Course.usual` has it."""
         _, _, _, dx, *wanted = ctx.needs_input_grad
         course = self.course
         dinitial = any(wanted[: len(state)])
         dout, *given = grads
         if dout is None:
             dout = course.results(torch.float32, x)[0].zero_()
-        dout = dout if self.batch_first != course.turned else dout.transpose(0, 1)
-        tensors = parameters, x, state, (dout, given)
+        dout, places = course.gradient(dout) if usual is None else (dout, usual)
+        results = dout, places, given
         most = course.rows * course.stack.hidden_size
         with workers(2 * course.cost, most, course.trial) as (pool, count):
             held = getattr(kept, "held", None)
             if held is not None and held.read((x, *state, *parameters)):
                 with held.used:
-                    return held.course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
+                    back = held.course.back(dx, dinitial, count)
+                    return back.run(parameters, x, state, results, pool, self.batch_first)
             # Hooks have kept them elsewhere, or computed them again, and the course is another step's.
             key = self._key, "anew"
             course = take(key) or Course(course.form)
             x, *state = [t.contiguous() for t in (x, *state)]
             filled = self._anew(course, x, state, parameters, kept, pool, count)
-            tensors = parameters, x, state, (dout, given)
-            found = course.back(dx, dinitial, count).run(*tensors, pool, self.batch_first)
+            back = course.back(dx, dinitial, count)
+            found = back.run(parameters, x, state, results, pool, self.batch_first)
         del filled
         give(key, course)
         return found
@@ -138,7 +142,7 @@ class Scan:
         for t in (x, kept, *state, *parameters):
             if t.is_floating_point() and t.dtype is not torch.float32:
                 raise Error(f"{course.stack}: hooks gave back a saved tensor as {t.dtype}; wanted float32")
-        panels = course.packed(parameters, pool, count)
+        panels = course.packed(parameters, [p.data_ptr() for p in parameters], pool, count)
         history = kept if kept.data_ptr() % LINE == 0 and kept.is_contiguous() else kept.clone()
         out, *finals = course.results(low(self._lower), x)
         deal = course.layer.deal
@@ -239,9 +243,12 @@ class Layered(torch.autograd.Function):
         scan = ctx.scan
         x, *rest, kept = ctx.saved_tensors
         rest, states = rest[: len(rest) - len(scan.noted)], scan.course.stack.cell.states
-        if torch.is_grad_enabled() or any([g is not None and transforms.batched(g) for g in grads]):
+        usual = scan.course.usual(grads[0])
+        # What is as usual stands for itself alone.
+        others = grads if usual is None else grads[1:]
+        if torch.is_grad_enabled() or any([g is not None and transforms.batched(g) for g in others]):
             return None, None, None, *scan.again(x, rest[:states], rest[states:], grads)
-        return None, None, None, *scan.backward(ctx, x, rest[:states], rest[states:], kept, grads)
+        return None, None, None, *scan.backward(ctx, x, rest[:states], rest[states:], kept, grads, usual)
 
 
 # torch's own in C++: its Python wrapper asks first whether transforms are at work, which engines.refuses
