@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..errors import Error
-from ..scan.cpu.machine import Library, assemble, machine
+from ..scan.cpu.machine import assemble, link, machine
 from ..scan.cpu.pool import LONG, Work, workers
 
 STEPS = 1_000_000
@@ -88,9 +88,7 @@ def _adding() -> tuple[int, int]:
     # More chains than a core has in flight (two units, a latency of four or five; on some machines four
     # units), and few enough to stay in its registers beside the factor.
     chains = 12 if host.registers == 16 else 24
-    library = Library(assemble(_source(host.width, chains)), ("peak",))
-    _kept.append(library)
-    return library["peak"], chains
+    return link(assemble(_source(host.width, chains)), ("peak",))["peak"], chains
 
 
 @cache
@@ -104,9 +102,8 @@ def _reading() -> int:
         f"  %v{i} = load volatile {vector}, ptr %p{i}, align 4"
         for i in range(_LINE // each)
     )
-    library = Library(assemble(_READING.replace("LOADS", loads).replace("LINE", str(_LINE))), ("reads",))
-    _kept.append(library)
-    return library["reads"]
+    source = _READING.replace("LOADS", loads).replace("LINE", str(_LINE))
+    return link(assemble(source), ("reads",))["reads"]
 
 
 _READING = """
@@ -138,8 +135,6 @@ done:
   ret void
 }
 """
-
-_kept: list[Library] = []  # a library owns the memory of its code
 
 
 def _source(width: int, chains: int) -> str:

@@ -56,8 +56,10 @@ def key(kind: str, shape: Shape | None, host: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def library(emit: Callable[[], str], kind: str, names: tuple[str, ...], shape: Shape | None) -> dict[str, int]:
-    """Where a kernel's functions are: from the disk if it is there and whole, else compiled and put there."""
+def library(
+    emit: Callable[[], str], kind: str, names: tuple[str, ...], shape: Shape | None
+) -> dict[str, int]:
+    """The addresses of a kernel's functions, from the disk if it is there whole, else compiled."""
     name = key(kind, shape, machine()) + ".o"
     code = _read(name)
     if code is None:

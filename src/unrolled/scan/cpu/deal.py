@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 
-from .cache import Library, library
+from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
 from .pool import Jobs
