@@ -75,6 +75,23 @@ ENGINES = [
 ]
 
 
+@pytest.mark.parametrize("name", ["RNN", "LSTM"])
+def test_no_steps_at_all(name):
+    layer = LAYERS[name]()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=True)
+    states, size = layer.stack.cell.states, layer.stack.state_size
+    slots = layer.stack.num_layers * layer.stack.directions
+    for time in (3, 0, 4):
+        x, found = torch.randn(2, time, 4), []
+        begin = [torch.randn(slots, 2, size(k)) for k in range(states)]
+        for call in (compiled, layer):
+            given = [s.clone().requires_grad_() for s in begin]
+            output, last = call(x, tuple(given) if states > 1 else given[0])
+            whole = output.sum() + sum(s.square().sum() for s in (last if states > 1 else [last]))
+            found.append(torch.autograd.grad(whole, given))
+        torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize(("name", "engine"), ENGINES)
 def test_one_graph_serves_every_batch_and_length(name, engine, monkeypatch):
     """No break, one graph and one compilation for all sizes; the engine that was asked for is what runs."""

@@ -97,6 +97,8 @@ CALLS = [
     ((X,), {"lengths": [3, 3]}, ur.Error, r"lengths have shape \(2,\); wanted \(5,\)"),
     ((X,), {"lengths": [3, 3, 3, 3, -1]}, ur.Error, "lengths run from -1 to 3; wanted 0 to 3"),
     ((X,), {"lengths": [3, 3, 3, 3, 4]}, ur.Error, "lengths run from 3 to 4; wanted 0 to 3"),
+    ((X,), {"lengths": [3, 3, 3, 3, 2**70]}, ur.Error, f"from 3 to {2**70}; wanted 0 to 3"),
+    ((X,), {"lengths": iter([3, 3, 3, 3, 4])}, ur.Error, "lengths run from 3 to 4; wanted 0 to 3"),
     ((X,), {"lengths": [1.5] * 5}, TypeError, "wanted whole numbers"),
     ((X,), {"lengths": torch.ones(5)}, TypeError, "lengths are torch.float32"),
     ((X[0],), {"lengths": [3]}, ur.Error, "without a batch axis"),

@@ -13,7 +13,7 @@ GUARD, PATTERN = 64, 12345.678
 @pytest.fixture
 def guarded(monkeypatch):
     """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
-    from unrolled.scan.cpu import course, inference, layer, prepared, results, room
+    from unrolled.scan.cpu import course, inference, layer, plans, prepared, results, room
 
     kept = []
 
@@ -33,10 +33,10 @@ def guarded(monkeypatch):
     for module in (course, prepared, results, room):
         monkeypatch.setattr(module, "maker", lambda shape, dtype=torch.float32: lambda: empty(shape, dtype))
     monkeypatch.setattr(room, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
-    inference._plans.clear()
+    plans.clear()
     room.clear()
     yield kept
-    inference._plans.clear()
+    plans.clear()
     room.clear()
     assert kept
     for whole, count in kept:
@@ -86,3 +86,9 @@ def set_threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def two_threads(set_threads):
+    """Two of torch's threads, for this test alone."""
+    set_threads(2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import unrolled as ur
-from unrolled.scan.cpu import inference, layer, pool
+from unrolled.scan.cpu import layer, plans, pool
 from unrolled.scan.cpu.division import Division, division
 from unrolled.scan.cpu.fields import FIELDS
 from unrolled.scan.cpu.geometry import Geometry
@@ -29,9 +29,9 @@ def fed(monkeypatch):
 
     monkeypatch.setattr(layer, "division", noted)
     monkeypatch.setattr(pool, "LONG", 0)
-    inference._plans.clear()
+    plans.clear()
     yield made
-    inference._plans.clear()
+    plans.clear()
     assert Division(1, 1, True) in made
 
 

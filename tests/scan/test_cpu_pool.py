@@ -11,11 +11,6 @@ from unrolled.scan.cpu.pool import ALONE, LONG, Pool
 from unrolled.scan.cpu.team import WARM, Team
 
 
-@pytest.fixture
-def two_threads(set_threads):
-    set_threads(2)
-
-
 class Clock:
     now = 100.0
 
@@ -143,7 +138,7 @@ def test_short_calls_are_the_same_shared_or_not(monkeypatch, two_threads):
     for _ in range(len(TRYING) + 4):
         got = flat(module(x))
         assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
-        kind = next(k for k in ready._kinds.values() if k.stack is module.stack)
+        kind = next(k for _, k in ready._kinds.items() if k.stack is module.stack)
         used |= {one.count for one in kind.ready}
     assert used == {1, 2}
 

@@ -60,7 +60,7 @@ def scan(
 
     Raises Error or TypeError for wrong arguments.
     """
-    if type(lengths) is list and all(type(n) is int for n in lengths):
+    if type(lengths) is list and all([type(n) is int and 0 <= n < 1 << 63 for n in lengths]):
         lengths = torch.tensor(lengths, dtype=torch.int64)
     drops = training and stack.drops
     done = engines.again(stack, input, parameters, state, lengths, reset, batch_first, None, drops)

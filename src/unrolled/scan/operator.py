@@ -94,7 +94,9 @@ def _scan_backward(
         parameters = [next(rest) for _ in parameters]
         state = [next(rest) for _ in state]
         results = _results(_call(input, parameters, state, lengths, reset, seed, stack), seed)
-        found = torch.autograd.grad(results, leaves, grads, allow_unused=True)
+        # Of no steps the output hangs on nothing.
+        pairs = [(r, g) for r, g in zip(results, grads, strict=True) if r.requires_grad]
+        found = torch.autograd.grad([r for r, _ in pairs], leaves, [g for _, g in pairs], allow_unused=True)
     found = [torch.zeros_like(t) if g is None else g for t, g in zip(leaves, found, strict=True)]
     return _own(found, tuple(grads))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -47,19 +48,16 @@ class Stack:
     """Parameter name -> shape, in torch.nn's order."""
     drops: bool = field(init=False, repr=False, compare=False)
     """Whether dropout lies between its layers."""
+    _layers: tuple[Stack, ...] = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        function = self.cell.function
-        origin = function.__name__
-        if CELLS.get(origin) is not self.cell:
-            origin = f"{function.__module__}.{function.__qualname__}"
-            # Two functions may have one qualified name, such as those made in a loop.
-            while _cells.setdefault(origin, self.cell) != self.cell:
-                origin += "'"
-        object.__setattr__(self, "name", f"{origin} {' '.join(str(n) for n in self._numbers())}")
+        name = " ".join([_origin(self.cell), *[str(n) for n in self._numbers()]])
+        object.__setattr__(self, "name", name)
         object.__setattr__(self, "shapes", self._shapes())
         object.__setattr__(self, "drops", self.dropout > 0 and self.num_layers > 1)
+        many = range(self.num_layers if self.num_layers > 1 else 0)
+        object.__setattr__(self, "_layers", tuple([self._layer(index) for index in many]))
         # Plans and kernels are found by the stack, several times a call.
         object.__setattr__(self, "_hash", hash((self.cell, *self._numbers())))
 
@@ -93,6 +91,13 @@ class Stack:
     def layer_input_size(self, layer: int) -> int:
         """The number of features that layer `layer` reads."""
         return self.input_size if layer == 0 else self.output_size * self.directions
+
+    def layer(self, index: int) -> Stack:
+        """Layer `index` as a stack of its own, always the same one."""
+        return self._layers[index] if self._layers else self
+
+    def _layer(self, index: int) -> Stack:
+        return replace(self, num_layers=1, input_size=self.layer_input_size(index), dropout=0.0)
 
     def suffixes(self) -> Iterator[tuple[int, str]]:
         """(layer, name suffix) of every layer and direction, in the order of the parameters."""
@@ -147,6 +152,24 @@ class Stack:
 
 _cells: dict[str, Cell] = {}
 """The cells of this process that do not ship, by name, for graphs, whose operators take strings."""
+_origins: dict[Cell, str] = {}
+"""Their names."""
+_counts: dict[str, Iterator[int]] = {}
+
+
+def _origin(cell: Cell) -> str:
+    """A cell's name: of one that ships its own, of others where their function comes from."""
+    function = cell.function
+    if CELLS.get(function.__name__) is cell:
+        return function.__name__
+    known = _origins.get(cell)
+    if known is None:
+        known = f"{function.__module__}.{function.__qualname__}"
+        # Two functions may have one qualified name, such as those made in a loop.
+        number = next(_counts.setdefault(known, itertools.count(1)))
+        known = _origins.setdefault(cell, known if number == 1 else f"{known}#{number}")
+        _cells[known] = cell
+    return known
 
 
 @lru_cache(maxsize=256)

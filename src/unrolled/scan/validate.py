@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,11 +114,12 @@ def _lengths(
     if not batched:
         raise Error(f"{stack}: lengths were given for an input without a batch axis; cut the input instead")
     if not isinstance(lengths, Tensor):
-        if not isinstance(lengths, Iterable) or not all(
-            isinstance(n, Integral) and not isinstance(n, bool) for n in lengths
-        ):
+        listed: list[Any] = list(lengths) if isinstance(lengths, Iterable) else [None]
+        if not all(isinstance(n, Integral) and not isinstance(n, bool) for n in listed):
             raise TypeError(f"{stack}: lengths are {lengths!r}; wanted whole numbers, one for each row")
-        lengths = torch.tensor([int(n) for n in lengths], dtype=torch.int64)
+        if listed and not 0 <= min(listed) <= max(listed) <= time:  # among them what no tensor can hold
+            raise _out_of_range(stack, min(listed), max(listed), time)
+        lengths = torch.tensor([int(n) for n in listed], dtype=torch.int64)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise TypeError(f"{stack}: lengths are {lengths.dtype}; wanted whole numbers (int64)")
     if tuple(lengths.shape) != (batch,):
@@ -139,10 +141,14 @@ def check_lengths(stack: Stack, lengths: Tensor, time: int) -> Tensor | None:
     if len(lengths):
         low, high = (int(n) for n in lengths.aminmax())
         if low < 0 or high > time:
-            raise Error(f"{stack}: lengths run from {low} to {high}; wanted 0 to {time}, the time axis")
+            raise _out_of_range(stack, low, high, time)
         if low == time:
             return None
     return lengths
+
+
+def _out_of_range(stack: Stack, low: int, high: int, time: int) -> Error:
+    return Error(f"{stack}: lengths run from {low} to {high}; wanted 0 to {time}, the time axis")
 
 
 def _reset(stack: Stack, reset: Tensor, input: Tensor, batched: bool, batch_first: bool) -> Tensor:

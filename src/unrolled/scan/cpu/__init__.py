@@ -12,29 +12,31 @@ A row's output is the same to the last bit whatever its neighbours, the cutting 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from ...cells import Cell
 from ...errors import Error
 from .. import transforms
-from ..stack import Call, Stack
+from ..stack import Call
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 _MOST_STATES = 8
-_refused: dict[Stack, str | None] = {}
 
 
 def refuses(call: Call) -> str | None:
     """Why this engine cannot run the call, or None."""
     stack = call.stack
-    if stack not in _refused:
-        _refused[stack] = _refuses_cell(stack)
-    return _refused[stack] or _refuses_tensors(call)
+    if not stack.hidden_size:
+        return "the layer has no units"
+    return _refuses_cell(stack.cell, stack.bias, stack.proj_size > 0) or _refuses_tensors(call)
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -53,6 +55,8 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
             return reference.run(call)
         from . import practice, stacked, training
 
+        if call.input.is_inference():  # autograd keeps none of those
+            call = replace(call, input=call.input.clone())
         if call.stack.num_layers > 1:
             return stacked.run(call, practice.again, training.run)
         return training.run(call)
@@ -65,24 +69,23 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     return inference.run(call)
 
 
-def _refuses_cell(stack: Stack) -> str | None:
-    if not stack.hidden_size:
-        return "the layer has no units"
-    if stack.cell.states > _MOST_STATES:
-        return f"the cell {stack.cell.name} has more than {_MOST_STATES} states"
+@cache
+def _refuses_cell(cell: Cell, bias: bool, projected: bool) -> str | None:
+    if cell.states > _MOST_STATES:
+        return f"the cell {cell.name} has more than {_MOST_STATES} states"
     try:
         _llvm()
     except ImportError as error:
         return f"its compiler cannot be imported: {error}"
     from .trace import graph_of
 
-    graph = graph_of(stack.cell, stack.bias)
+    graph = graph_of(cell, bias)
     if isinstance(graph, str):
         return graph
     reads_output = any(n.op == "state" and n.args[0] == 0 for n in graph.read)
-    if stack.proj_size and reads_output:
-        return f"the cell {stack.cell.name} reads its own output, which proj_size narrows"
-    if stack.proj_size and stack.cell.recurrent != "dense":
+    if projected and reads_output:
+        return f"the cell {cell.name} reads its own output, which proj_size narrows"
+    if projected and cell.recurrent != "dense":
         return "it projects the output of a dense recurrence only (proj_size)"
     return None
 

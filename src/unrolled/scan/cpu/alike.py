@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ MOST = 256
 """Kinds of calls remembered; those that came first go first."""
 
 Result = tuple[Tensor, tuple[Tensor, ...]]
+
+K = TypeVar("K")
 
 
 def plain(x: Any, packed: bool = False) -> bool:
@@ -85,8 +88,8 @@ def plain_lengths(lengths: Any, x: Tensor, batch_first: bool) -> bool:
     return int(low) >= 0 and int(high) <= time
 
 
-def known(x: Tensor, stack: Stack) -> bool:
-    """Whether all indices stand for something; the long way says which do not."""
+def in_range(x: Tensor, stack: Stack) -> bool:
+    """Whether all indices, if it is indices, stand for something; the long way says which do not."""
     if x.dtype is torch.float32:
         return True
     low, high = x.aminmax()
@@ -109,9 +112,38 @@ def states_of(state: Any, shapes: Sequence[torch.Size]) -> Sequence[Tensor] | No
     return state if dense else [s.contiguous() for s in state]
 
 
-def bound(kinds: dict[Any, Any]) -> None:
-    """Lets the oldest kinds go where there are more than MOST."""
-    while len(kinds) > MOST:
-        old = kinds.pop(next(iter(kinds)), None)
-        if old is not None:
-            old.end.detach()
+class Kinds(Generic[K]):
+    """Kinds of calls by their keys, each as long as a parameter of its layer lives; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Any, tuple[K, weakref.finalize[..., Tensor]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def get(self, key: Any) -> K | None:
+        """The one with this key."""
+        found = self._kinds.get(key)
+        return found[0] if found is not None else None
+
+    def items(self) -> list[tuple[Any, K]]:
+        """All, the oldest first."""
+        # Of a copy, for other threads may put one there meanwhile.
+        return [(key, kind) for key, (kind, _) in self._kinds.copy().items()]
+
+    def put(self, key: Any, kind: K, parameter: Tensor) -> None:
+        """One more, or another with this key."""
+        self.drop(key)
+        end = weakref.finalize(parameter, self._kinds.pop, key, None)
+        end.atexit = False
+        self._kinds[key] = kind, end
+        while len(self._kinds) > MOST:
+            self.drop(next(iter(self._kinds.copy())))
+
+    def drop(self, key: Any) -> K | None:
+        """Lets one go."""
+        found = self._kinds.pop(key, None)
+        if found is None:
+            return None
+        found[1].detach()
+        return found[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,12 +17,10 @@ from .geometry import Geometry
 from .layer import Layer, place
 from .machine import machine
 from .pack import PARTS, packed
+from .plans import give, take
 from .pool import Work, workers
 from .program import Kernel, forward_kernel
 from .room import empty
-
-_MOST_PLANS = 64
-_plans: OrderedDict[Any, list[Any]] = OrderedDict()
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -141,18 +138,3 @@ def fields_of(tensors: tuple[Any, ...], reverse: bool) -> tuple[list[int], list[
         values += [state.data_ptr(), 4 * state.stride(0)]
         values += [final.data_ptr(), final.element_size() * final.stride(0)]
     return [FIELDS[n] for n in names], values
-
-
-def take(key: Any) -> Any:
-    """A plan that nobody uses."""
-    try:
-        return _plans[key].pop()
-    except (KeyError, IndexError):
-        return None
-
-
-def give(key: Any, plan: Any) -> None:
-    """Lays it by for the next call of the same shape; those of shapes long unseen are dropped."""
-    _plans.setdefault(key, []).append(plan)
-    while len(_plans) > _MOST_PLANS:
-        _plans.pop(next(iter(_plans)), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import prod
 from typing import Any
@@ -27,12 +28,18 @@ _EACH, _SIZES = 16, 64
 _holders: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
 
 
+def outside() -> AbstractContextManager[Any]:
+    """Within it no inference mode: what inference borrows may serve a training step next, which writes into
+    it. In a training step nothing is done, for an interrupt while torch changes its modes could leave
+    autograd off."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+
+
 class _Room:
     """A storage, and where it was when it was made: it moves when somebody shares or resizes it."""
 
     def __init__(self, size: int) -> None:
-        # What inference borrows may serve a training step next, which writes into it.
-        with torch.inference_mode(False):
+        with outside():
             self._storage = torch.empty(size, dtype=torch.uint8).untyped_storage()
         self._address, self._alone = self._storage.data_ptr(), self._known_to()
 

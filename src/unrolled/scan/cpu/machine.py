@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import sys
@@ -112,6 +113,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_linking.acquire, after_in_parent=_linking.release, after_in_child=_linking.release
     )
+_numbers = itertools.count()
 _linked: list[Any] = []
 """What holds the code in memory, as long as the process lives: any thread may be in it."""
 
@@ -122,6 +124,6 @@ def link(code: bytes, names: tuple[str, ...]) -> dict[str, int]:
     for name in names:
         builder.export_symbol(name)
     with _linking:
-        made = builder.link(_jit(), f"unrolled{len(_linked)}")
+        made = builder.link(_jit(), f"unrolled{next(_numbers)}")
         _linked.append(made)
         return {name: made[name] for name in names}

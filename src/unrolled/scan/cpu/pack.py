@@ -193,13 +193,18 @@ class Panels:
 
 _kept: dict[tuple[Any, ...], Panels] = {}
 _packings: dict[Any, Packing] = {}
+_MOST = 256
+"""Packings that are kept; then all are made anew."""
 
 
 def _packing(stack: Stack, input_size: int, shape: Shape, indexed: bool) -> Packing:
     key = stack, input_size, shape.machine, indexed
-    if key not in _packings:
-        _packings[key] = Packing(stack, input_size, shape, indexed)
-    return _packings[key]
+    found = _packings.get(key)
+    if found is None:
+        if len(_packings) >= _MOST:
+            _packings.clear()
+        found = _packings[key] = Packing(stack, input_size, shape, indexed)
+    return found
 
 
 def panels_of(stack: Stack, shape: Shape, parameters: Sequence[Tensor], indexed: bool) -> Panels | None:

@@ -29,6 +29,8 @@ _SPINS = 3000
 """How often a worker looks for work before it sleeps: some tens of microseconds."""
 ALONE = 20
 """Microseconds of work that are not worth sharing."""
+MOST = 64
+"""Workers, whoever calls among them."""
 LONG = 200
 """Microseconds of work that are worth waking workers for."""
 _EAGER = 8
@@ -132,21 +134,21 @@ class Pool:
     """The threads; worker 0 is whoever calls."""
 
     def __init__(self) -> None:
-        self._claimed = threading.Lock()
-        self._slots = _aligned(64, _WORDS)
+        self._owner: dict[str, int] = {}
+        self._slots = _aligned(MOST, _WORDS)
         self._team = team.Team()
         self._wakes: list[threading.Semaphore] = []
         self._missed, self._last = 0, 0.0
 
-    def claim(self, wanted: int) -> int:
-        """How many workers the caller may use; more than 1: until it calls `free`."""
-        if wanted <= 1 or not self._claimed.acquire(blocking=False):
-            return 1
-        return min(wanted, self._slots.shape[0])
+    def claim(self, wanted: int, owner: int) -> int:
+        """How many workers the owner, a number of its own, may use, all or 1; more than 1: until `free`."""
+        # In one piece, so that it is known who has them, whatever interrupts this.
+        return wanted if wanted > 1 and self._owner.setdefault("owner", owner) == owner else 1
 
-    def free(self) -> None:
-        """Lets the next caller have the workers."""
-        self._claimed.release()
+    def free(self, owner: int) -> None:
+        """Lets others have the workers, if this one has them."""
+        if self._owner.get("owner") == owner:
+            self._owner.clear()
 
     def awake(self, wanted: int) -> bool:
         """Whether so many workers would start at once."""
@@ -263,25 +265,30 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
 
     trial: of calls of this kind, if they are many: it says whether a short one is shared."""
 
-    __slots__ = ("_begin", "_granted", "_pool", "_trial")
+    __slots__ = ("_begin", "_granted", "_pool", "_trial", "_wanted")
 
     def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
-        wanted = min(torch.get_num_threads(), most)
+        wanted = min(torch.get_num_threads(), most, MOST)
         self._pool, self._trial = _pool, None
         if wanted > 1 and cost < LONG:
             if cost < ALONE or not self._pool.lively(wanted):
                 wanted = 1
             elif trial is not None:
                 wanted, self._trial = trial.choose(wanted), trial
-        self._granted = self._pool.claim(wanted)
+        self._wanted = wanted
 
     def __enter__(self) -> tuple[Pool, int]:
+        self._granted = self._pool.claim(self._wanted, id(self))
         if self._trial is not None:
             self._begin = time.perf_counter()
         return self._pool, self._granted
 
     def __exit__(self, *_: object) -> None:
-        if self._trial is not None:
+        if self._trial is not None and self._granted == self._wanted:
             self._trial.note(self._granted, time.perf_counter() - self._begin)
         if self._granted > 1:
-            self._pool.free()
+            self._pool.free(id(self))
+
+    def __del__(self) -> None:
+        # An interrupt may have come just before the block, or just after it.
+        self._pool.free(id(self))

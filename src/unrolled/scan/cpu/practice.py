@@ -16,10 +16,10 @@ from torch.nn import Parameter
 from ..stack import Call, Stack
 from . import refuses, stacked
 from .alike import (
+    Kinds,
     Result,
-    bound,
     guards,
-    known,
+    in_range,
     lying,
     plain,
     plain_lengths,
@@ -29,8 +29,8 @@ from .alike import (
 )
 from .course import Course, Form
 from .division import cost, most_groups
-from .inference import take
 from .machine import machine
+from .plans import take
 from .pool import workers
 from .prepared import Asked
 from .program import Kernel, forward_kernel
@@ -53,7 +53,6 @@ class _Kind(NamedTuple):
     trial: Trial
     guards: Callable[..., bool]
     """Whether input and parameters are as ever, and one of them wants a gradient; no is not sure."""
-    end: weakref.finalize[..., Tensor]
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are its parameters, and what they were."""
@@ -65,7 +64,7 @@ class _Kind(NamedTuple):
         return True
 
 
-_kinds: dict[Any, _Kind] = {}
+_kinds: Kinds[_Kind] = Kinds()
 
 
 def again(
@@ -103,11 +102,9 @@ def again(
         return stacked.again(again, stack, Asked(*given), parameters, state, sizes, drops)
     key = (id(stack), shape, strides, batch_first)
     kind = _kinds.get(key)
-    if kind is not None and kind.stack is not stack:
-        kind = None
     as_ever = kind is not None and kind.guards(x, *parameters)
     if not as_ever:
-        if not plain(x, sizes is not None):
+        if not plain(x, sizes is not None) or x.is_inference():
             return None
         if kind is None or not kind.holds(parameters):
             kind = _remember(key, stack, Asked(*given), parameters)
@@ -116,7 +113,7 @@ def again(
     if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
         return None
     states = kind.zeros if state is None else states_of(state, kind.shapes)
-    if states is None or not known(x, stack):
+    if states is None or not in_range(x, stack):
         return None
     if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
@@ -159,18 +156,15 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
     if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
         return None
     sizes = [stack.state_size(k) for k in range(stack.cell.states)]
-    with torch.inference_mode(False):
-        zeros = tuple([torch.zeros(stack.directions, batch, size, dtype=torch.float32) for size in sizes])
+    zeros = tuple([torch.zeros(stack.directions, batch, size, dtype=torch.float32) for size in sizes])
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(_call(stack, asked, parameters, zeros)) is not None:
             return None
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
-    end = weakref.finalize(parameters[0], _kinds.pop, key, None)
-    end.atexit = False
     own = [weakref.ref(p) for p in parameters]
     about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
     graded = any([t.requires_grad for t in (x, *parameters)])
-    kind = _kinds[key] = _Kind(
+    kind = _Kind(
         stack=stack,
         parameters=own,
         kernel=kernel,
@@ -180,7 +174,6 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
         most=batch * stack.hidden_size,
         trial=Trial(),
         guards=guards([x, *parameters]) if graded else lambda *_: False,
-        end=end,
     )
-    bound(_kinds)
+    _kinds.put(key, kind, parameters[0])
     return kind

@@ -7,7 +7,6 @@ are ready otherwise, and the kernels run.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,10 +16,10 @@ from torch import Tensor
 from ..stack import Call, Stack
 from . import refuses, stacked
 from .alike import (
+    Kinds,
     Result,
-    bound,
     guards,
-    known,
+    in_range,
     lying,
     plain,
     plain_lengths,
@@ -44,10 +43,9 @@ class _Kind(NamedTuple):
     """Workers that it may have."""
     trial: Trial
     ready: list[Prepared]
-    end: weakref.finalize[..., Tensor]
 
 
-_kinds: dict[Any, _Kind] = {}
+_kinds: Kinds[_Kind] = Kinds()
 MOST_FLOATS = 1 << 25
 """Of scratch memory that may lie by for them all; texts of many lengths make many kinds."""
 
@@ -88,10 +86,10 @@ def again(
         if lengths is None:
             return None
         shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
-    # Not the stack itself, whose hash takes as long as all else here.
+    # Not the stack itself, whose hash takes as long as all else here; what is kept with the number has it.
     key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
-    if kind is None or kind.stack is not stack:
+    if kind is None:
         _remember(key, stack, Asked(x, lengths, reset, batch_first, lower), parameters)
         return None
     if not (reset is None or plain_reset(reset, x)):
@@ -109,13 +107,9 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
     if not plain(x, packed) or not x.numel() or not stack.input_size:
         return
     batch, time = asked.extent
-    # What was laid out for a layer goes with the layer.
-    end = weakref.finalize(parameters[0], _kinds.pop, key, None)
-    end.atexit = False
     about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
     most = 1 if about < ALONE else batch * stack.hidden_size
-    _kinds[key] = _Kind(stack, about, most, Trial(), [], end)
-    bound(_kinds)
+    _kinds.put(key, _Kind(stack, about, most, Trial(), []), parameters[0])
 
 
 def _run(
@@ -136,26 +130,30 @@ def _run(
         if ready is None:
             return None
     states = ready.zeros if state is None else states_of(state, ready.shapes)
-    if states is None or not known(x, kind.stack):
-        kind.ready.append(ready)
+    if states is None or not in_range(x, kind.stack):
+        _lay_by(kind, ready)
         return None
     result = ready.run(pool, x, states, lengths, reset)
     if result is None:  # the parameters hold something else by now
         ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
         result = ready and ready.run(pool, x, states, lengths, reset)
-    if ready is not None and result is not None and ready.floats <= MOST_FLOATS:
-        kind.ready.append(ready)
+    if ready is not None and result is not None:
+        _lay_by(kind, ready)
     return result
+
+
+def _lay_by(kind: _Kind, ready: Prepared) -> None:
+    if ready.floats <= MOST_FLOATS:
+        kind.ready.append(ready)
 
 
 def _make_room(kind: _Kind, floats: int) -> None:
     """Lets the oldest of the other kinds go until so much more is within MOST_FLOATS."""
-    held = sum(one.floats for other in list(_kinds.values()) for one in other.ready)
-    for key, other in list(_kinds.items()):
+    held = sum(one.floats for _, other in _kinds.items() for one in other.ready)
+    for key, other in _kinds.items():
         if held + floats <= MOST_FLOATS:
             return
-        if other is not kind and _kinds.pop(key, None) is not None:
-            other.end.detach()
+        if other is not kind and _kinds.drop(key) is not None:
             held -= sum(one.floats for one in other.ready)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import lent
+from .lent import outside
 
 MOST = 1 << 26
 """Floats that lie by for later steps; sizes that have not come for longest go first."""
@@ -38,7 +39,7 @@ def maker(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Callable[
     """`empty` of such numbers, for one that is called again and again."""
     if _large(shape, dtype):
         return lent.maker(shape, dtype)
-    with torch.inference_mode(False):
+    with outside():
         like = torch.empty(shape, dtype=dtype)
     # Reading a shape and a dtype takes a quarter of a microsecond, from a torch.Size another whole one.
     return partial(torch.empty_like, like)
@@ -81,8 +82,7 @@ def take(count: int) -> Tensor:
     try:
         return _free[count].pop()
     except (KeyError, IndexError):
-        # What inference borrows may serve a training step next, which writes into it.
-        with torch.inference_mode(False):
+        with outside():
             return memory(count)
 
 

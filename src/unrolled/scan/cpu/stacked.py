@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -72,7 +70,7 @@ def layers(
     for index in range(stack.num_layers):
         slots = slice(index * directions, (index + 1) * directions)
         own = tuple(parameters[index * each : (index + 1) * each])
-        yield _single(stack, index), own, tuple([s[slots] for s in state]), index + 1 == stack.num_layers
+        yield stack.layer(index), own, tuple([s[slots] for s in state]), index + 1 == stack.num_layers
 
 
 def joined(finals: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
@@ -91,9 +89,3 @@ def _as_it_lies(call: Call, one_again: Callable[..., Result | None]) -> Result |
         return done
     output, states = done
     return output.transpose(0, 1), states
-
-
-@lru_cache(maxsize=256)
-def _single(stack: Stack, index: int) -> Stack:
-    """One layer of a stack, as a stack of its own."""
-    return replace(stack, num_layers=1, input_size=stack.layer_input_size(index), dropout=0.0)

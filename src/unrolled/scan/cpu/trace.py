@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import math
-import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import torch
@@ -236,17 +236,12 @@ def trace(cell: Cell, bias: bool) -> Graph:
     return Graph(states, changed, tuple(merged), tuple(x_only), tuple(r_only))
 
 
-_graphs: weakref.WeakKeyDictionary[Cell, dict[bool, Graph | str]] = weakref.WeakKeyDictionary()
-
-
+@cache
 def graph_of(cell: Cell, bias: bool) -> Graph | str:
     """The cell's graph, or why it has none; traced once."""
-    kept = _graphs.setdefault(cell, {})
-    if bias not in kept:
-        # On a thread of its own, where none of the caller's modes and transformations reach.
-        with ThreadPoolExecutor(1) as thread:
-            kept[bias] = thread.submit(_graph_or_reason, cell, bias).result()
-    return kept[bias]
+    # On a thread of its own, where none of the caller's modes and transformations reach.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_graph_or_reason, cell, bias).result()
 
 
 def _graph_or_reason(cell: Cell, bias: bool) -> Graph | str:

@@ -16,9 +16,10 @@ from ..stack import Call
 from .course import Course, Form, Step
 from .division import cost, most_groups
 from .gradients import Place
-from .inference import give, low, take
+from .inference import low
 from .machine import machine
 from .pack import Packed
+from .plans import give, take
 from .pool import Pool, Work, workers
 from .program import forward_kernel
 from .ragged import Ragged

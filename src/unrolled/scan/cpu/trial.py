@@ -78,5 +78,6 @@ def trial_of(*key: Any) -> Trial:
     found = _known.pop(key, None) or Trial()
     _known[key] = found
     if len(_known) > MOST:
-        _known.pop(next(iter(_known)), None)
+        # A copy, for other threads may put one there meanwhile.
+        _known.pop(next(iter(_known.copy())), None)
     return found
