@@ -1,6 +1,8 @@
 """Training data that is wrong, or odd: one sentence and status 2, or a model all the same."""
 
 import json
+import shlex
+import shutil
 
 import pytest
 
@@ -174,5 +176,38 @@ def test_a_word_of_a_million_letters_and_a_tag_that_is_new(accepted, tmp_path):
     accepted("train", "tag", "t.tsv", "--out", "m", *SIZES)
     assert accepted("predict", "m", "").strip() == ""
     assert accepted("predict", "m", "b" * 10_000).startswith("b")
-    (tmp_path / "v.tsv").write_text("a\tNEW\n")
-    assert json.loads(accepted("evaluate", "m", "v.tsv", "--json"))["accuracy"] == 0.0
+    (tmp_path / "v.tsv").write_text("a\tNEW\n" * 3 + SENTENCES)
+    known = len(SENTENCES.split()) // 2
+    report = json.loads(accepted("evaluate", "m", "v.tsv", "--json"))
+    assert (report["unknown"], report["words"]) == (3, known + 3)
+    assert report["accuracy"] <= known / (known + 3)
+    assert "3 of them have a tag that the model does not know" in accepted("evaluate", "m", "v.tsv")
+
+
+def test_tags_of_another_column(accepted, refused, tmp_path):
+    words = [(f"{letter}{i}", letter.upper(), f"x{letter}") for i in range(30) for letter in "ab"]
+    rows = ["\t".join([str(n % 3 + 1), w, w, *tags, *["_"] * 5]) for n, (w, *tags) in enumerate(words)]
+    lines = [row + "\n" * (1 + (n % 3 == 2)) for n, row in enumerate(rows)]
+    (tmp_path / "t.conllu").write_text("".join(lines) + "\n")
+    printed = accepted("train", "tag", "t.conllu", "--column", "XPOS", "--out", "m m", *SIZES)
+    last = shlex.split(printed.strip().splitlines()[-1])
+    assert last == ["unrolled", "evaluate", "m m", "FILE", "--column", "XPOS", "--train", "t.conllu"]
+    assert "accuracy" in accepted(*["t.conllu" if word == "FILE" else word for word in last[1:]])
+    assert "label xa" in accepted("units", "m m", "t.conllu", "--column", "XPOS", "--draws", 2)
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    message = "the model knows none of the tags (A, B); it has xa, xb: name the column"
+    assert message in refused("evaluate", "m m", "t.conllu")
+
+
+def test_the_only_row_of_a_label_is_trained_on(accepted, tmp_path):
+    rows = "".join(f"{letter}{i},{letter}\n" for i in range(20) for letter in "xy")
+    (tmp_path / "t.csv").write_text("text,label\n" + rows + "odd,once\n")
+    for seed in range(12):
+        accepted("train", "classify", "t.csv", *CLASSIFY, "--out", f"m{seed}", *SIZES, "--seed", seed)
+
+
+def test_a_prediction_is_one_line(accepted, tmp_path):
+    rows = "".join(f"{letter}{i},{letter}\n" for i in range(20) for letter in "xy")
+    (tmp_path / "t.csv").write_text("text,label\n" + rows)
+    accepted("train", "classify", "t.csv", *CLASSIFY, "--out", "m", *SIZES)
+    assert accepted("predict", "m", "a\tb\nc  d").split("\t", 2)[2] == "a b c  d\n"

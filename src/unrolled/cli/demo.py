@@ -47,7 +47,7 @@ def demo(
     draw(record(model, SHOWN), picture, title="256 hidden units reading, and what they expect next")
     console.rule("done")
     console.print(f"the picture of its hidden state: {picture}", highlight=False)
-    commands = [f"unrolled generate {out} --length 400", f'unrolled show {out} "some text" -o picture.png']
+    commands = [["generate", out, "--length", "400"], ["show", out, "some text", "-o", "picture.png"]]
     console.print(ending(result, model, out, "nats_per_symbol", commands, "character"), highlight=False)
     console.print(
         "and on a text of your own:\n"

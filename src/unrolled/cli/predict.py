@@ -40,7 +40,12 @@ def predict(
             row = {"text": text, "label": prediction.label, "probability": prediction.probability}
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
-            typer.echo(f"{prediction.label}\t{prediction.probability:.4f}\t{text}")
+            typer.echo(f"{prediction.label}\t{prediction.probability:.4f}\t{_line(text)}")
+
+
+def _line(text: str) -> str:
+    """The text in one line and one column."""
+    return " ".join(text.replace("\t", " ").splitlines())
 
 
 def _tags(model: Tagger, texts: list[str], as_json: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 from ..models import Classifier
 from ..text import Vocabulary
 from ..training import ClassifierOptions, Example, choose, train_classifier
-from ..training.classification import labels_of
+from ..training.classification import LABEL, labels_of
 from ..training.evaluation import evaluate_classifier, peek
 from ..training.parallel import joined
 from ..training.rows import split
@@ -77,7 +77,7 @@ def classify(
     )
     known = labelled(file, text, label, labels)
     if validation is None:
-        known, judged = split(known, options.validation, run.seed)
+        known, judged = split(known, options.validation, run.seed, LABEL)
     else:
         judged = labelled(validation, text, label, labels)
     names = labels_of(known, judged)
@@ -122,10 +122,10 @@ def classify(
             return
     model = Classifier.load(out)
     console.print(peek(evaluate_classifier(model, judged, known)), highlight=False)
-    columns = f"--text {text} --label {label}" + (f" --labels {labels}" if labels else "")
+    columns = ["--text", text, "--label", label, *(["--labels", labels] if labels else [])]
     commands = [
-        f'unrolled predict {out} "some text"',
-        f"unrolled evaluate {out} FILE {columns} --train {file}",
+        ["predict", out, "some text"],
+        ["evaluate", out, "FILE", *columns, "--train", file],
     ]
     console.print(ending(result, model, out, objective, commands), highlight=False)
 

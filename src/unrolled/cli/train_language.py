@@ -102,9 +102,9 @@ def language(
     model = LanguageModel.load(out)
     console.print(peek(evaluate_language(model, judged, known)), highlight=False)
     commands = [
-        f"unrolled generate {out} --length 400",
-        f'unrolled show {out} "some text" -o picture.png',
-        f"unrolled evaluate {out} {validation or 'FILE'}",
+        ["generate", out, "--length", "400"],
+        ["show", out, "some text", "-o", "picture.png"],
+        ["evaluate", out, validation or "FILE"],
     ]
     console.print(ending(result, model, out, "nats_per_symbol", commands, options.unit), highlight=False)
 

@@ -73,8 +73,9 @@ def tag(
             return
     model = Tagger.load(out)
     console.print(peek(evaluate_tagger(model, judged, known)), highlight=False)
+    columns = [] if column == "UPOS" else ["--column", column]
     commands = [
-        f'unrolled predict {out} "A sentence of words"',
-        f"unrolled evaluate {out} FILE --train {file}",
+        ["predict", out, "A sentence of words"],
+        ["evaluate", out, "FILE", *columns, "--train", file],
     ]
     console.print(ending(result, model, out, "accuracy", commands), highlight=False)

@@ -54,6 +54,7 @@ def units(
         show_default=False,
     ),
     label: str = typer.Option(None, help="The table's column of labels.", show_default=False),
+    column: str = typer.Option("UPOS", help="Taggers: CoNLL-U's column of tags."),
     limit: int = typer.Option(200_000, help="Characters to read, from the beginning."),
     best: int = typer.Option(3, help="Units to list for each property."),
     draws: int = typer.Option(20, help="Shifted controls for each property."),
@@ -74,7 +75,7 @@ def units(
     if isinstance(loaded, Tagger):
         if text is not None:
             raise Error("a tagger reads tagged sentences (CoNLL-U, or a word and its tag a line), no table")
-        source = _sentences(loaded, file, limit)
+        source = _sentences(loaded, file, column, limit)
     else:
         source = _stream(loaded, file, limit) if text is None else _table(loaded, file, text, label, limit)
     options: Any = {"best": best, "draws": draws, "examples": examples, "seed": seed}
@@ -111,8 +112,8 @@ def _stream(model: Model, file: Path, limit: int) -> Source:
     return Source(lambda: windows(model, part), symbols, text_tracks(symbols), said, whole)
 
 
-def _sentences(model: Tagger, file: Path, limit: int) -> Source:
-    every = read_sentences(file)
+def _sentences(model: Tagger, file: Path, column: str, limit: int) -> Source:
+    every = read_sentences(file, column)
     some: list[Sentence] = []
     for sentence in every:
         if limit <= 0:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,7 +182,7 @@ def train_classifier(
     options = options or ClassifierOptions()
     _check(options)
     if validation is None:
-        examples, validation = split(examples, options.validation, options.seed)
+        examples, validation = split(examples, options.validation, options.seed, LABEL)
     labels = labels_of(examples, validation)
     parts = [part for group in (examples, validation) for e in group for part in e]
     return runs.train(
@@ -194,6 +195,9 @@ def train_classifier(
         overwrite=overwrite,
         resume=resume,
     )
+
+
+LABEL = attrgetter("label")
 
 
 def labels_of(examples: Sequence[Example], validation: Sequence[Example]) -> list[str]:

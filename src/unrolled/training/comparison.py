@@ -14,7 +14,7 @@ from ..errors import Error
 from ..models import Classifier
 from ..text.units import make_unit, normal
 from ..vectors import GloVe, Word2Vec, write
-from .classification import ClassifierOptions, Example, train_classifier
+from .classification import LABEL, ClassifierOptions, Example, train_classifier
 from .evaluation import evaluate_classifier
 from .plan import Plan
 from .rows import split
@@ -60,10 +60,12 @@ def compare_inputs(
         raise Error(f"compare: seeds is {seeds}; wanted 2 to {max(T95)}, for an interval")
     if options.unit != "word" or not options.embedding_size:
         raise Error("compare: Word2Vec and GloVe are vectors of words; wanted unit 'word' and a width")
+    if len({example.label for example in examples}) < 2:  # learning vectors takes long
+        raise Error(f"compare: {len(examples)} texts have fewer than two different labels")
     width = options.embedding_size
     scores: dict[str, list[tuple[float, float]]] = {}
     for seed in range(seeds):
-        known, judged = split(examples, 0.1, seed)
+        known, judged = split(examples, 0.1, seed, LABEL)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             kinds = {"one-hot": {"input": "one-hot"}, "learned": {"input": "embedding"}}

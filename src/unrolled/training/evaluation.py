@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,14 +84,24 @@ def evaluate_tagger(
 ) -> dict[str, Any]:
     """The tags' accuracy, macro-F1 and scores, with the commonest tag of each word of `known` beside them.
 
-    known: the sentences that the model was trained on. A tag that the model does not know is wrong.
+    known: the sentences that the model was trained on. A tag that the model does not know is wrong;
+    `unknown` says of how many words.
+
+    Raises Error if it knows none of them.
     """
-    tags = [*model.tags, *sorted({t for s in sentences for t in s.tags} - set(model.tags))]
+    given = {t for s in sentences for t in s.tags}
+    if not given & set(model.tags):
+        raise Error(
+            f"evaluation: the model knows none of the tags ({_some(given)}); it has {_some(model.tags)}: "
+            f"name the column that it was trained on (--column), or another file"
+        )
+    tags = [*model.tags, *sorted(given - set(model.tags))]
     numbers = {tag: i for i, tag in enumerate(tags)}
     words = [s.words for s in sentences]
     wanted = [numbers[tag] for s in sentences for tag in s.tags]
     got = [numbers[tag] for row in model.predict(words) for tag in row]
     report = {"task": "tag", **metrics.classification(wanted, got, tags, "words")}
+    report["unknown"] = sum(number >= len(model.tags) for number in wanted)
     if known is not None:
         looked_up = baselines.commonest_tags(known, words)
         guesses = [numbers[tag] for row in looked_up for tag in row]
@@ -115,6 +125,11 @@ def _numbers(model: Classifier, examples: Sequence[Example]) -> list[int]:
             f"{', '.join(model.labels)}: leave them out"
         )
     return [numbers[e.label] for e in examples]
+
+
+def _some(names: Collection[str]) -> str:
+    """A few of them, and whether there are more."""
+    return ", ".join(sorted(names)[:8]) + (", …" if len(names) > 8 else "")
 
 
 def _short(scores: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +162,10 @@ def peek(report: dict[str, Any]) -> str:
         return "\n".join(lines)
     what = "words" if report["task"] == "tag" else "texts"
     lines.append(f"{_class_line(report)} over {report[what]:,} {what}")
+    if report.get("unknown"):
+        lines.append(
+            f"{report['unknown']:,} of them have a tag that the model does not know, and count as wrong"
+        )
     for name in ("baseline", "commonest_label"):
         if name in report:
             lines.append(f"to compare, {report[name]['name']}: {_class_line(report[name])}")

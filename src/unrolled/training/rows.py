@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -81,8 +81,14 @@ class Rows:
         self._place = 0
 
 
-def split(examples: Sequence[T], part: float | None, seed: int) -> tuple[list[T], list[T]]:
-    """The examples without a part drawn by the seed, and that part; None: a tenth, at most JUDGED."""
+def split(
+    examples: Sequence[T], part: float | None, seed: int, of: Callable[[T], object] | None = None
+) -> tuple[list[T], list[T]]:
+    """The examples without a part drawn by the seed, and that part; None: a tenth, at most JUDGED.
+
+    of: something of an example, such as its label, that none may have in the part alone: of those the first
+    stays with the others.
+    """
     if part is not None and not 0 < part < 1:
         raise Error(f"training: validation is {part}; wanted a part between 0 and 1")
     tenth = min(round(len(examples) / 10), JUDGED)
@@ -93,4 +99,14 @@ def split(examples: Sequence[T], part: float | None, seed: int) -> tuple[list[T]
             f"give more, or others for validation"
         )
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed)).tolist()
-    return [examples[i] for i in sorted(order[kept:])], [examples[i] for i in sorted(order[:kept])]
+    known, judged = sorted(order[kept:]), sorted(order[:kept])
+    if of is not None:
+        seen = {of(examples[i]) for i in known}
+        alone = {of(examples[i]): i for i in reversed(judged) if of(examples[i]) not in seen}
+        known, judged = sorted([*known, *alone.values()]), sorted({*judged} - {*alone.values()})
+    if not judged:
+        raise Error(
+            f"training: of {len(examples)} examples none is left to judge by, for each has a label that no "
+            f"other has; give more, or others for validation"
+        )
+    return [examples[i] for i in known], [examples[i] for i in judged]
