@@ -20,7 +20,7 @@ from .scanned import Scanned
 class RNN(Scanned, nn.RNN):
     """torch.nn.RNN: h_t = tanh(W x_t + b_ih + R h_{t-1} + b_hh), or max(0, …) for "relu".
 
-    Arguments, attributes, initialisation and state dict are torch.nn.RNN's; the call is `forward` above.
+    Arguments, attributes, initialisation and state dict are torch.nn.RNN's; the call is `Scanned.forward`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RNN(Scanned, nn.RNN):
 class GRU(Scanned, nn.GRU):
     """torch.nn.GRU: gates r, z, n; h_t = (1 - z) n + z h_{t-1} (the equations: unrolled.cells.gru).
 
-    Arguments, attributes, initialisation and state dict are torch.nn.GRU's; the call is `forward` above.
+    Arguments, attributes, initialisation and state dict are torch.nn.GRU's; the call is `Scanned.forward`.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class GRU(Scanned, nn.GRU):
 class LSTM(Scanned, nn.LSTM):
     """torch.nn.LSTM: gates i, f, g, o; h_t = o tanh(f c_{t-1} + i g) (the equations: unrolled.cells.lstm).
 
-    Arguments, attributes, initialisation and state dict are torch.nn.LSTM's; the call is `forward` above.
+    Arguments, attributes, initialisation and state dict are torch.nn.LSTM's; the call is `Scanned.forward`.
     """
 
     def __init__(

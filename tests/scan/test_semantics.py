@@ -136,9 +136,18 @@ def test_a_cell_of_ones_own():
     torch.testing.assert_close(mine(x), shipped(x))
 
 
+@pytest.mark.parametrize("graded", [True, False])
 @pytest.mark.parametrize("time", [0, 1])
 @pytest.mark.parametrize("batch", [0, 1])
-def test_no_rows_or_no_steps(batch, time):
-    output, state = ur.LSTM(3, 4, bidirectional=True)(torch.zeros(time, batch, 3))
-    assert output.shape == (time, batch, 8)
-    assert state[0].shape == (2, batch, 4)
+def test_no_rows_or_no_steps(batch, time, graded):
+    layer, x, begin = (
+        ur.LSTM(3, 4, bidirectional=True),
+        torch.zeros(time, batch, 3),
+        torch.randn(2, batch, 4),
+    )
+    with torch.set_grad_enabled(graded):
+        for _ in range(3):
+            output, state = layer(x, (begin, begin))
+            assert output.shape == (time, batch, 8)
+            assert state[0].shape == (2, batch, 4)
+            assert time or torch.equal(state[0], begin)

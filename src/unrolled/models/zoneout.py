@@ -105,7 +105,7 @@ def begin(one: Stack, states: tuple[Tensor, ...] | None, batch: int, weight: Ten
     if weight.dtype not in _ROUNDING or autocast:
         dtype = torch.get_autocast_dtype(device.type) if autocast else weight.dtype
         raise Error(f"{one}: zoneout draws its masks in float32 or float64, not in {dtype}; leave one out")
-    shapes = [(one.directions, batch, one.state_size(i)) for i in range(one.cell.states)]
+    shapes = one.state_shapes(batch)
     if states is None:
         states = tuple(weight.new_zeros(shape) for shape in shapes[:-1])
     return *states, torch.randint(1, MODULUS, shapes[-1], device=device).to(weight.dtype)

@@ -88,6 +88,11 @@ class Stack:
         """The width of state `index`: the output is projected, the others are not."""
         return self.output_size if index == 0 else self.hidden_size
 
+    def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
+        """(layers * directions, batch, size) of each state."""
+        slots = self.num_layers * self.directions
+        return [(slots, batch, self.state_size(k)) for k in range(self.cell.states)]
+
     def layer_input_size(self, layer: int) -> int:
         """The number of features that layer `layer` reads."""
         return self.input_size if layer == 0 else self.output_size * self.directions

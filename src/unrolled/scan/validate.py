@@ -79,12 +79,11 @@ def same_dtype(tensor: Tensor, dtype: torch.dtype) -> bool:
 def _states(
     stack: Stack, state: State | None, dtype: torch.dtype, input: Tensor, batch: int, batched: bool
 ) -> tuple[Tensor, ...]:
-    slots, count = stack.num_layers * stack.directions, stack.cell.states
-    sizes = [stack.state_size(i) for i in range(count)]
+    count, shapes = stack.cell.states, stack.state_shapes(batch)
     if state is None:
         if input.dtype is not torch.int64:
             dtype = input.dtype
-        return tuple(torch.zeros(slots, batch, n, dtype=dtype, device=input.device) for n in sizes)
+        return tuple(torch.zeros(shape, dtype=dtype, device=input.device) for shape in shapes)
     if not isinstance(state, (Tensor, Sequence)) or isinstance(state, str):
         wanted = "a Tensor" if count == 1 else f"a tuple of {count} Tensors"
         raise TypeError(f"{stack}: state is a {type(state).__name__}; wanted {wanted}")
@@ -93,7 +92,7 @@ def _states(
         got = "a Tensor" if isinstance(state, Tensor) else f"{type(state).__name__} of {len(states)}"
         wanted = "a Tensor" if count == 1 else f"a tuple of {count} Tensors"
         raise Error(f"{stack}: state is {got}; wanted {wanted}")
-    for i, (s, size) in enumerate(zip(states, sizes, strict=True)):
+    for i, (s, (slots, _, size)) in enumerate(zip(states, shapes, strict=True)):
         wanted = (slots, batch, size) if batched else (slots, size)
         axes = "(layers * directions, batch, size)" if batched else "(layers * directions, size)"
         if not isinstance(s, Tensor):

@@ -1,13 +1,30 @@
 """The processor's engine: kernels for any cell, forward and backward, from its own equations.
 
-Every kernel is generated as LLVM IR when a cell is first used (`trace` makes a `graph` of its equations,
-`rules` and `maths` say what each op is in vector code, `products`, `feed`, `step`, `forward` and `backward`
-are the loops around it), compiled, and kept on disk (`cache`). It runs in float32 on rows and panels of
-units (`geometry`, `division`, `layer`, `pack`), few rows by two workers (`ahead`), on torch's threads
-(`team`, `pool`), and is one node of autograd (`training`, `course`, `keep`), several layers one after
-another (`stacked`). Calls whose like has come before skip the checks (`ready`, and in training `practice`).
+It runs in float32 on torch's threads. A row's output is the same to the last bit whatever its neighbours,
+the cutting of time and the threads.
 
-A row's output is the same to the last bit whatever its neighbours, the cutting of time and the threads.
+**What is made once for a cell.** `trace` runs its function and its backward on tiny tensors and writes
+the ops down as a `graph`; `keep` says which values the backward needs of the forward. `program` asks for
+the kernels: `forward` and `backward` are the loops over time, within them `step` and `slope` the
+equations, which `evaluate` writes op by op as `rules` and `maths` say, for a `shape` of vectors;
+`products` are the register tiles of every matrix product, `feed` the input's, `ahead` the same by another
+worker, `after` those after a backward scan, `single` all of one step of one row. They are LLVM IR
+(`emit`, `value`), told everything by a block of words (`fields`), compiled and kept on disk (`cache`),
+and linked (`machine`).
+
+**A call in inference.** `engines.again` tries `ready`: if its like has come before (`alike`), all lies
+there laid out (`prepared`), and only addresses are filled in (`fills`). Otherwise `inference` lays it
+out: the rows are shared among workers (`geometry`, `division`, `layer`; by their lengths `deal`, packed
+ones `ragged`), weights cut into panels (`pack`, `arrange`) that are kept while a `digest` says that they
+hold the same, and `pool` has the work done, by torch's own `team`, whose members meet as `sync` says; of
+short calls a `trial` says whether that pays.
+
+**A training step.** `practice` is what `ready` is there, `training` the node of autograd and `course` all
+of a step laid out: the same layer, panels and pool forward. Backward, `gradients` runs what each
+direction (`side`) has laid out (`derived`, `phases`, `segments`), and `results` are the parameters'
+gradients. Several layers, each a node, are `stacked`.
+
+**Memory.** `plans` is what lies by between calls; `room` and `lent` are memory that is used again.
 """
 
 from __future__ import annotations
@@ -27,8 +44,6 @@ from ..stack import Call
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-_MOST_STATES = 8
 
 
 def refuses(call: Call) -> str | None:
@@ -71,8 +86,10 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 @cache
 def _refuses_cell(cell: Cell, bias: bool, projected: bool) -> str | None:
-    if cell.states > _MOST_STATES:
-        return f"the cell {cell.name} has more than {_MOST_STATES} states"
+    from .fields import MOST_STATES
+
+    if cell.states > MOST_STATES:
+        return f"the cell {cell.name} has more than {MOST_STATES} states"
     try:
         _llvm()
     except ImportError as error:

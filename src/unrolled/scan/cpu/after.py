@@ -14,7 +14,7 @@ _LANES, _PANELS = 8, 3
 
 
 def emit(machine: Machine) -> str:
-    """The kernels weights, inputs and symbols (block, rank) as LLVM IR."""
+    """The kernels weights, inputs, symbols and features (block, rank) as LLVM IR."""
     module = Module(machine.width)
     cut = tiles(1, machine.registers)
     copies(module)
@@ -93,7 +93,7 @@ def _shares(f: Function, b: Block, rank: Value, name: str) -> tuple[tuple[Value,
     """A worker's part of what has this name, and all of the operand's panels; or, if across, all of the one
     and a part of the other."""
     across, none = _across(f, b), f.int(0)
-    (s0, s1), (o0, o1) = share(f, b, rank, name), share(f, b, rank, "o_panels")
+    (s0, s1), (o0, o1) = share(b, rank, name), share(b, rank, "o_panels")
     some = f.choose(across, none, s0), f.choose(across, b[name], s1)
     return some, (f.choose(across, o0, none), f.choose(across, o1, b["o_panels"]))
 
@@ -191,7 +191,7 @@ def _symbols(module: Module) -> None:
     f = module.function("symbols", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    a0, a1 = share(f, b, rank, "a_panels")
+    a0, a1 = share(b, rank, "a_panels")
     with f.loop(a0, a1) as panel:
         total = f.variable(f.constant(0.0))
         own = _place(f, b, panel, 2)
@@ -215,5 +215,5 @@ def _features(module: Module) -> None:
     f = module.function("features", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    features(f, b, share(f, b, rank, "steps"), f.int(0), b["operand"], b["o_lines"])
+    features(f, b, share(b, rank, "steps"), f.int(0), b["operand"], b["o_lines"])
     f.finish()

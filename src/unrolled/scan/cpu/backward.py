@@ -96,7 +96,7 @@ def _end(module: Module, shape: Shape) -> None:
 def _move(f: Function, b: Block, shape: Shape, rank: Value, row: Value) -> None:
     """dstart += dstate; dstate = 0, for one row."""
     for k in range(shape.states):
-        p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+        p0, p1 = share(b, rank, "out_panels" if k == 0 else "panels")
         with f.loop(p0, p1) as p:
             source = dstate(f, b, k, p, row)
             target = f.at(b[f"dstart{k}"], (p * b["rows"] + row) * f.bytes)
@@ -107,7 +107,7 @@ def _move(f: Function, b: Block, shape: Shape, rank: Value, row: Value) -> None:
 
 def _collect(f: Function, b: Block, rank: Value, step: Value, count: Value) -> None:
     """dp = dout + dh of a projected output, and dh = 0, since all of it goes through the projection."""
-    q0, q1 = share(f, b, rank, "out_panels")
+    q0, q1 = share(b, rank, "out_panels")
     start = begin(f, b, "dout", step)
     with f.loop(q0, q1) as q, f.loop(0, count) as row:
         actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
@@ -122,7 +122,7 @@ def _collect(f: Function, b: Block, rank: Value, step: Value, count: Value) -> N
 
 def _load_final(f: Function, b: Block, shape: Shape, rank: Value) -> None:
     for k in range(shape.states):
-        p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+        p0, p1 = share(b, rank, "out_panels" if k == 0 else "panels")
         size = b["out_size" if k == 0 else "hidden"]
         with f.loop(0, b["rows"]) as row:
             actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
@@ -140,7 +140,7 @@ def _store_initial(f: Function, b: Block, shape: Shape, rank: Value) -> None:
             _move(f, b, shape, rank, row)
         actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
         for k in range(shape.states):
-            p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+            p0, p1 = share(b, rank, "out_panels" if k == 0 else "panels")
             size = b["out_size" if k == 0 else "hidden"]
             target = f.at(b[f"dinitial{k}"], actual * b[f"dinitial_row{k}"])
             with f.loop(p0, p1) as p:
@@ -154,8 +154,8 @@ def _main(module: Module, shape: Shape) -> None:
     block, rank = f.arguments
     b = Block(f, block)
     steps = b["steps"]
-    p0, p1 = share(f, b, rank, "panels")
-    q0, q1 = share(f, b, rank, "out_panels")
+    p0, p1 = share(b, rank, "panels")
+    q0, q1 = share(b, rank, "out_panels")
     _load_final(f, b, shape, rank)
     with f.loop(p0, p1) as p, f.loop(0, shape.vectors) as j:
         f.store(f.constant(0.0), f.at(b["dvectors"], (p * shape.vectors + j) * f.bytes), f.bytes)

@@ -22,7 +22,7 @@ from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
 from .program import Kernel
 from .ragged import Ragged
-from .room import empty, maker
+from .room import empty, maker, whole_lines
 from .trial import trial_of
 
 
@@ -69,8 +69,7 @@ class Course:
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
         self.rows, self._packed = batch, packed
-        slots = [(stack.directions, batch, stack.state_size(k)) for k in range(stack.cell.states)]
-        self._shapes = [shape, *slots]
+        self._shapes = [shape, *stack.state_shapes(batch)]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, batch, time)
@@ -100,7 +99,7 @@ class Course:
             sizes["outputs"] = sizes["state0"]
         for name, size in sizes.items():
             self._places.append((group, name, self.floats))
-            self.floats += -(-size // 16) * 16
+            self.floats += whole_lines(size)
         if plan.output and not resets:
             # The state before the second step is the output of the first.
             self._places.append((group, "outputs", first + rows * geometry.width))

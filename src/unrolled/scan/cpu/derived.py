@@ -10,6 +10,7 @@ from .arrange import Tasks
 from .fields import FIELDS, MOST_STATES
 from .fills import Fills
 from .layer import Group
+from .room import whole_lines
 
 _PARAMETERS = ("ih", "hh", "b_ih", "b_hh", "hr")
 _STATES = [f"{name}{k}" for k in range(MOST_STATES) for name in ("dfinal", "dinitial")]
@@ -99,10 +100,12 @@ class Memory:
 
     def take(self, floats: int) -> int:
         """The offset in bytes, in the second part, of so many floats on cache lines of their own."""
-        self.rest += -(-floats // 16) * 16
-        return 4 * (self.rest - -(-floats // 16) * 16)
+        start = self.rest
+        self.rest += whole_lines(floats)
+        return 4 * start
 
     def take_zeros(self, floats: int) -> int:
         """As `take`, in the first part."""
-        self.zeros += -(-floats // 16) * 16
-        return 4 * (self.zeros - -(-floats // 16) * 16)
+        start = self.zeros
+        self.zeros += whole_lines(floats)
+        return 4 * start

@@ -8,7 +8,7 @@ import torch
 
 from ..stack import Stack
 from .geometry import Geometry
-from .machine import machine
+from .machine import L1, machine
 from .pool import ALONE
 from .shape import panels
 
@@ -16,9 +16,8 @@ _MEETING = 0.15
 """Microseconds that two workers lose who meet after a step."""
 _RATE = 40e3
 """Multiply-adds that a core does in a microsecond, about."""
-_L1, _NEAR, _FAR = 1 << 15, 140e3, 106e3
-"""Bytes of most cores' first cache, and how many of weights a core reads in a microsecond from there, and
-from the second one."""
+_NEAR, _FAR = 140e3, 106e3
+"""How many bytes of weights a core reads in a microsecond from the first cache, and from the second."""
 _SPARED = 0.1
 """Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 
@@ -91,8 +90,7 @@ def _apart(stack: Stack, columns: int, batch: int, threads: int) -> bool:
 
 def _together(stack: Stack, workers: int) -> int:
     """How many of so many workers share the units of a group."""
-    units, out = (panels(size, machine().width) for size in (stack.hidden_size, stack.output_size))
-    return min(workers, units) if out >= workers else 1
+    return workers if panels(stack.output_size, machine().width) >= workers else 1
 
 
 def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) -> bool:
@@ -101,6 +99,6 @@ def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) ->
     if workers < 2 or not columns or not features or stack.proj_size:
         return False
     weights = columns * _units(stack) * stack.output_size
-    step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < _L1 else _FAR))
+    step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
     return max(step, feed) < (step + feed) / _together(stack, workers) + _SPARED

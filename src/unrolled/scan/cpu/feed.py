@@ -90,7 +90,7 @@ def _features(module: Module, cut: Tiles) -> None:
     own = s0 + steps * rank // workers, s0 + steps * (rank + 1) // workers
     features(f, b, own, origin, b["xa"], b["x_lines"])
     f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
-    p0, p1 = share(f, b, rank, "x_panels")
+    p0, p1 = share(b, rank, "x_panels")
     rows = b["rows"]
 
     def some(p: Value, end: Value) -> None:
@@ -114,7 +114,7 @@ def _symbols(module: Module, columns: int) -> None:
     f = module.function("symbols", ahead.CHUNK)
     block, rank, s0, s1 = f.arguments
     b = Block(f, block)
-    p0, p1 = share(f, b, rank, "x_panels")
+    p0, p1 = share(b, rank, "x_panels")
     wide, origin = columns * f.bytes, ahead.origin(b, s0)
     with f.loop(s0, s1) as s, f.loop(0, f.load(I64, f.at(b["active"], s * 8), 8)) as i:
         actual = f.load(I64, f.at(b["rowmap"], i * 8), 8)

@@ -18,7 +18,7 @@ _POINTERS = (
     *("rowmap", "active", "ends", "starts", "tiles_x", "tiles_r", "tiles_p"),
     *("out", "low", "saved", "raw", "outputs", "reset", "barrier"),
     # backward
-    *("dout", "dg", "dh", "dp", "dvectors", "tiles_h", "tiles_q", "w_h", "w_q"),
+    *("dout", "dg", "dh", "dp", "dvectors", "w_h", "w_q"),
     # products after the scan
     *("a", "operand", "result", "sums", "sums_too", "counts", "places"),
 )

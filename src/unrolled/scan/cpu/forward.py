@@ -44,7 +44,7 @@ def _begin(module: Module, shape: Shape) -> None:
 
     def fresh(row: Value) -> None:
         for k in range(shape.states):
-            p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+            p0, p1 = share(b, rank, "out_panels" if k == 0 else "panels")
             with f.loop(p0, p1) as p:
                 start = f.at(b[f"start{k}"], (p * b["rows"] + row) * f.bytes)
                 value = f.load(f.vector, start, f.bytes)
@@ -74,8 +74,8 @@ def _main(module: Module, shape: Shape) -> None:
     block, rank = f.arguments
     b = Block(f, block)
     steps, rows, active = b["steps"], b["rows"], b["active"]
-    p0, p1 = share(f, b, rank, "panels")
-    q0, q1 = share(f, b, rank, "out_panels")
+    p0, p1 = share(b, rank, "panels")
+    q0, q1 = share(b, rank, "out_panels")
     _load_initial(f, b, shape, rank)
     f.call("void", "begin", [block, rank, f.int(0)])
     f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
@@ -129,7 +129,7 @@ def _over_tiles(
 
 def _load_initial(f: Function, b: Block, shape: Shape, rank: Value) -> None:
     for k in range(shape.states):
-        p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+        p0, p1 = share(b, rank, "out_panels" if k == 0 else "panels")
         size = b["out_size" if k == 0 else "hidden"]
         with f.loop(0, b["rows"]) as row:
             actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
@@ -142,7 +142,7 @@ def _load_initial(f: Function, b: Block, shape: Shape, rank: Value) -> None:
 def _finish(f: Function, b: Block, shape: Shape, rank: Value, rows: Value) -> None:
     """The state after each row's last step, and zeros past its end."""
     for k in range(shape.states):
-        p0, p1 = share(f, b, rank, "out_panels" if k == 0 else "panels")
+        p0, p1 = share(b, rank, "out_panels" if k == 0 else "panels")
         size = b["out_size" if k == 0 else "hidden"]
         with f.loop(0, rows) as row:
             end = f.load(I64, f.at(b["ends"], row * 8), 8)
@@ -154,7 +154,7 @@ def _finish(f: Function, b: Block, shape: Shape, rank: Value, rows: Value) -> No
                 chosen = f.choose(empty, start, slot(f, b, "state", k, p, end, row))
                 value = f.load(f.vector, chosen, f.bytes)
                 put_final(f, b, value, target, p, size)
-    q0, q1 = share(f, b, rank, "out_panels")
+    q0, q1 = share(b, rank, "out_panels")
     with f.when(f.compare("ne", b["padded"], 0)), f.loop(0, b["steps"]) as s:
         count, begins = f.load(I64, f.at(b["active"], s * 8), 8), outputs(f, b, s)
         with f.loop(count, rows) as row:

@@ -1,4 +1,4 @@
-"""One layer's forward pass on the host: rows shared out, memory laid out, the kernel called."""
+"""One layer's forward pass laid out: rows shared out, memory given to each, and who does what."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from .deal import Deal
 from .division import division
 from .fields import FIELDS
 from .geometry import Geometry
+from .machine import L1
 from .pool import Jobs
 from .products import Tiles
-from .room import memory
+from .room import memory, whole_lines
 from .sync import LINE
 
 
@@ -129,10 +130,10 @@ class Group:
         if len(self.rows.rowmap) > 1:
             return panel_step(geometry.shape.cut(columns), len(self.rows.rowmap))
         panel = 4 * columns * geometry.stack.output_size * geometry.width
-        larger = panel * (geometry.hidden_panels // workers) > _L1
+        larger = panel * (geometry.hidden_panels // workers) > L1
         # A tile needs three sums or more, each waiting for itself; a projection's has one a panel.
         enough = columns >= 3 and not geometry.shape.projected
-        return 1 if enough and larger and panel <= _L1 // 2 else 4
+        return 1 if enough and larger and panel <= L1 // 2 else 4
 
     def state_sizes(self) -> dict[str, int]:
         """The memory of the states: two slots, or every step's for the backward."""
@@ -158,7 +159,7 @@ class Group:
         starts, total = {}, 0
         for name, size in sizes.items():
             starts[name] = total
-            total += -(-size // 16) * 16
+            total += whole_lines(size)
         self.scratch = memory(total)
         base = self.scratch.data_ptr()
         for name, start in starts.items():
@@ -166,7 +167,6 @@ class Group:
         self.scratch[: starts["barrier"] + sizes["barrier"]] = 0
 
 
-_L1 = 1 << 15
 """Bytes of most cores' first cache."""
 
 

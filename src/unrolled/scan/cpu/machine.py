@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from ...errors import Error
 
+L1 = 1 << 15
+"""Bytes of most cores' first cache."""
 L2_DEFAULT = 1 << 20
 
 

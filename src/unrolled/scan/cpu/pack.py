@@ -14,7 +14,7 @@ from . import arrange
 from .digest import Digest
 from .geometry import x_columns
 from .pool import Pool
-from .room import borrow
+from .room import borrow, whole_lines
 from .shape import Shape, panels
 
 PARTS = ("w_x", "bias_x", "w_r", "bias_r", "w_p", "vectors")
@@ -120,7 +120,7 @@ class Packing:
 
     def _part(self, name: str, vectors: int) -> int:
         self._offsets[name] = start = 4 * self._floats
-        self._floats += -(-vectors * self._width // 16) * 16
+        self._floats += whole_lines(vectors * self._width)
         return start
 
     def run(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:

@@ -41,9 +41,10 @@ _WORDS = 32
 
 
 def _emit() -> str:
-    """serve(slot): the worker's loop. lead(slots, count, own): posts, runs its own jobs, waits; or
-    returns how many workers before the first that sleeps. member(data): one thread's part in a team.
-    jobs(slot): what a slot asks for. meet(place, rank): a barrier of so many workers as the place says.
+    """serve(slot): the worker's loop. lead(slots, first, count, own): posts from the worker `first` on,
+    runs its own jobs, waits; or returns which is the first that sleeps. member(data): one thread's part in
+    a team. jobs(slot): what a slot asks for. meet(place, rank): a barrier of so many workers as the
+    place says.
 
     A slot, 32 words: 0 its state; 8 the jobs' number; 9 where they are, (function, block, rank) each."""
     module = Module(machine().width)

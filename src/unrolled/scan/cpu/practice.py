@@ -155,8 +155,7 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
         return None
     if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
         return None
-    sizes = [stack.state_size(k) for k in range(stack.cell.states)]
-    zeros = tuple([torch.zeros(stack.directions, batch, size, dtype=torch.float32) for size in sizes])
+    zeros = tuple([torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(batch)])
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(_call(stack, asked, parameters, zeros)) is not None:
             return None

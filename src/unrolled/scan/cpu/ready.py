@@ -180,9 +180,7 @@ def _made(
     if not dense(stack, parameters):
         return None
     input = x if packed or asked.batch_first else x.transpose(0, 1)
-    slots, (batch, _) = stack.num_layers * stack.directions, asked.extent
-    sizes = [(slots, batch, stack.state_size(k)) for k in range(stack.cell.states)]
-    zeros = [torch.zeros(size, dtype=torch.float32) for size in sizes]
+    zeros = [torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(asked.extent[0])]
     reset = reset if reset is None or asked.batch_first else reset.transpose(0, 1)
     call = Call(stack, input, tuple(parameters), tuple(zeros), None, reset, lower=asked.lower)
     same = guards([x, *parameters])  # as the modes are in which such calls come

@@ -25,6 +25,11 @@ _most: dict[int, int] = {}
 """How many of each size have lain by at once."""
 
 
+def whole_lines(count: int) -> int:
+    """So many floats and what fills up their last cache line."""
+    return -(-count // 16) * 16
+
+
 def memory(count: int) -> Tensor:
     """Uninitialised floats."""
     return torch.empty(count, dtype=torch.float32)

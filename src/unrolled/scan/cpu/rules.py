@@ -121,7 +121,7 @@ def takes_power(exponent: Any) -> bool:
 def _sign(m: Maths, a: Value) -> Value:
     zero = m.constant(0.0)
     one = m.with_sign(m.constant(1.0), a)
-    return m.where(m.compare("one", a, zero), one, m.where(m.compare("oeq", a, zero), zero, zero))
+    return m.where(m.compare("one", a, zero), one, zero)
 
 
 def _softplus(m: Maths, a: Value, beta: float = 1, threshold: float = 20) -> Value:

@@ -36,7 +36,7 @@ def emit(shape: Shape) -> str:
     f = module.function("single", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     b = Block(f, block)
-    p0, p1 = share(f, b, rank, "panels")
+    p0, p1 = share(b, rank, "panels")
     sums = f.room(f"[{max(1, shape.r_columns) * f.width} x float]")
     with f.loop(p0, p1) as p:
         for k in range(shape.states):

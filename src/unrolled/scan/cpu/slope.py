@@ -37,7 +37,7 @@ def point(module: Module, shape: Shape) -> None:
     f = module.function("point", arguments)
     block, rank, step, count = f.arguments
     b = Block(f, block)
-    p0, p1 = share(f, b, rank, "panels")
+    p0, p1 = share(b, rank, "panels")
     start = begin(f, b, "dout", step)
 
     def some(places: list[tuple[Value, Value]]) -> None:

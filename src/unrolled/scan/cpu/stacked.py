@@ -40,8 +40,7 @@ def again(
     if not plain(asked.x, sizes is not None):
         return None
     x, finals, (batch, _) = asked.x, [], asked.extent
-    slots = stack.num_layers * stack.directions
-    shapes = [torch.Size((slots, batch, stack.state_size(k))) for k in range(stack.cell.states)]
+    shapes = [torch.Size(shape) for shape in stack.state_shapes(batch)]
     states = () if state is None else states_of(state, shapes)
     if states is None:
         return None

@@ -9,7 +9,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 
 
-def share(f: Function, b: Block, rank: Value, name: str) -> tuple[Value, Value]:
+def share(b: Block, rank: Value, name: str) -> tuple[Value, Value]:
     """The part of the panels (first, end) that belongs to the worker `rank`."""
     panels, workers = b[name], b["workers"]
     return panels * rank // workers, panels * (rank + 1) // workers
