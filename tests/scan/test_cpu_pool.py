@@ -1,5 +1,7 @@
 """Who computes a short call: the caller alone, or workers that are awake or worth waking."""
 
+import time
+
 import pytest
 import torch
 from cpu_cases import flat
@@ -164,3 +166,65 @@ def test_workers_meet_as_often_as_they_are_asked(set_threads):
         set_threads(1)
         alone = flat(module(x))
     assert all(torch.equal(a, b) for got in several for a, b in zip(got, alone, strict=True))
+
+
+class Stalled:
+    """Calls of one kind whose shared ones take so many seconds, and those alone so many others."""
+
+    def __init__(self, clock):
+        self.stalls, self.clock = trial.Stalls(), clock
+
+    def calls(self, shared, alone, count):
+        found = []
+        for _ in range(count):
+            found.append(1 if self.stalls.resting() else 2)
+            took = shared if found[-1] == 2 else alone
+            self.clock.now += took
+            self.stalls.note(found[-1], took, 1e-3)
+        return found
+
+
+@pytest.fixture
+def stalled(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(trial, "time", clock)
+    return Stalled(clock)
+
+
+def test_calls_whose_worker_has_no_core_go_alone_for_a_while(stalled):
+    found = stalled.calls(8e-3, 1e-3, 2000)
+    assert found[:3] == [2] * trial._STALLS + [1]
+    assert stalled.clock.now - 100.0 < 1.2 * 2000 * 1e-3  # always shared, it were 16 seconds
+    # When the other program has ended they are shared again.
+    found = stalled.calls(5e-4, 1e-3, 1000)
+    assert set(found[-600:]) == {2}
+
+
+def test_single_stalls_far_apart_mean_nothing(stalled):
+    for _ in range(20):
+        assert set(stalled.calls(8e-3, 1e-3, 1) + stalled.calls(5e-4, 1e-3, trial._CALM)) == {2}
+
+
+def test_on_a_slow_machine_all_calls_take_long(stalled):
+    found = stalled.calls(20e-3, 30e-3, 1000)
+    assert found.count(1) == trial._ALONE
+
+
+def test_a_layer_goes_on_alone_beside_a_busy_program(monkeypatch, two_threads):
+    module, x, counts = ur.GRU(48, 128, batch_first=True), torch.randn(4, 60, 48), []
+    run = Pool.run
+
+    def slow(self, work):
+        counts.append(work.count)
+        run(self, work)
+        time.sleep(5e-3 if work.count > 1 else 0.0)
+
+    monkeypatch.setattr(Pool, "run", slow)
+    for graded in (False, True):
+        with torch.set_grad_enabled(graded):
+            for _ in range(30):
+                output = module(x)[0]
+                if graded:
+                    output.sum().backward()
+        assert counts[-4:] == [1] * 4
+        counts.clear()

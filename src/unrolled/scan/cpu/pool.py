@@ -266,27 +266,35 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
 
     trial: of calls of this kind, if they are many: it says whether a short one is shared."""
 
-    __slots__ = ("_begin", "_granted", "_pool", "_trial", "_wanted")
+    __slots__ = ("_alone", "_begin", "_granted", "_pool", "_stalls", "_trial", "_wanted")
 
     def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
         wanted = min(torch.get_num_threads(), most, MOST)
-        self._pool, self._trial = _pool, None
-        if wanted > 1 and cost < LONG:
+        self._pool, self._trial, self._stalls, self._begin = _pool, None, None, 0.0
+        if wanted > 1 and trial is not None and trial.stalls.resting():
+            wanted, self._stalls = 1, trial.stalls
+        elif wanted > 1 and cost < LONG:
             if cost < ALONE or not self._pool.lively(wanted):
                 wanted = 1
             elif trial is not None:
                 wanted, self._trial = trial.choose(wanted), trial
-        self._wanted = wanted
+        if wanted > 1 and trial is not None:
+            self._stalls = trial.stalls
+        self._wanted, self._alone = wanted, 1e-6 * cost
 
     def __enter__(self) -> tuple[Pool, int]:
         self._granted = self._pool.claim(self._wanted, id(self))
-        if self._trial is not None:
+        if self._trial is not None or self._stalls is not None:
             self._begin = time.perf_counter()
         return self._pool, self._granted
 
     def __exit__(self, *_: object) -> None:
-        if self._trial is not None and self._granted == self._wanted:
-            self._trial.note(self._granted, time.perf_counter() - self._begin)
+        if self._begin and self._granted == self._wanted:
+            seconds = time.perf_counter() - self._begin
+            if self._trial is not None:
+                self._trial.note(self._granted, seconds)
+            if self._stalls is not None:
+                self._stalls.note(self._granted, seconds, self._alone)
         if self._granted > 1:
             self._pool.free(id(self))
 

@@ -28,10 +28,51 @@ _SLOW, _OFTEN = 2.0, 4
 """What was found holds no more when so many calls on end take so many times as long as then."""
 
 
+_STALL, _HOPELESS = 4e-3, 3.0
+"""Seconds, and how many times what it may take alone, after which a shared call seems to have stalled:
+another program has the core of one of its workers, for as long as the system gives it."""
+_STALLS, _CALM = 2, 8
+"""Stalls after which the next calls go alone, and calls without one after which none counts any more."""
+_REST = 20
+"""How many times as long as those stalls took they go alone, so that looking again costs a twentieth."""
+
+
+class Stalls:
+    """Shared calls of one kind, short or long, and whether the next had better go alone."""
+
+    def __init__(self) -> None:
+        self._count, self._calm, self._lost = 0, 0, 0.0
+        self._until, self._each, self._limit = 0.0, 0.0, _STALL
+        self._alone: list[float] = []
+
+    def resting(self) -> bool:
+        """Whether calls go alone for now."""
+        return self._until > 0.0 and time.monotonic() < self._until
+
+    def note(self, count: int, seconds: float, alone: float) -> None:
+        """What a call by so many workers took, and about what it takes alone; by one: while resting."""
+        if count == 1:
+            if len(self._alone) < _ALONE:
+                self._alone.append(seconds)
+                if len(self._alone) == _ALONE and _FAR * min(self._alone) > self._each:
+                    # No better alone: those were no stalls, but how long it takes here.
+                    self._until, self._limit = 0.0, _HOPELESS * self._each
+        elif seconds < max(self._limit, _HOPELESS * alone):
+            self._calm += 1
+            if self._calm >= _CALM:
+                self._count, self._lost = 0, 0.0
+        else:
+            self._count, self._calm, self._lost = self._count + 1, 0, self._lost + seconds
+            if self._count >= _STALLS:
+                self._until, self._each = time.monotonic() + _REST * self._lost, self._lost / self._count
+                self._count, self._lost, self._alone = 0, 0.0, []
+
+
 class Trial:
     """The calls of one kind: by one worker, or by as many as there are."""
 
     def __init__(self) -> None:
+        self.stalls = Stalls()
         self._best, self._left, self._holds, self._last = 0, 0, _FEW, 0.0
         self._took: dict[int, list[float]] = {}
         self._trying, self._found, self._slow = False, 0.0, 0
