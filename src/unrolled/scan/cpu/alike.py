@@ -116,34 +116,30 @@ class Kinds(Generic[K]):
     """Kinds of calls by their keys, each as long as a parameter of its layer lives; the oldest go first."""
 
     def __init__(self) -> None:
-        self._kinds: dict[Any, tuple[K, weakref.finalize[..., Tensor]]] = {}
+        self._kinds: dict[Any, K] = {}
+        self._ends: dict[Any, weakref.finalize[..., Tensor]] = {}
+        self.get: Callable[[Any], K | None] = self._kinds.get
+        """The one with a key."""
 
     def __len__(self) -> int:
         return len(self._kinds)
 
-    def get(self, key: Any) -> K | None:
-        """The one with this key."""
-        found = self._kinds.get(key)
-        return found[0] if found is not None else None
-
     def items(self) -> list[tuple[Any, K]]:
         """All, the oldest first."""
-        # Of a copy, for other threads may put one there meanwhile.
-        return [(key, kind) for key, (kind, _) in self._kinds.copy().items()]
+        return list(self._kinds.copy().items())  # other threads may put one there meanwhile
 
     def put(self, key: Any, kind: K, parameter: Tensor) -> None:
         """One more, or another with this key."""
         self.drop(key)
-        end = weakref.finalize(parameter, self._kinds.pop, key, None)
+        end = self._ends[key] = weakref.finalize(parameter, self.drop, key)
         end.atexit = False
-        self._kinds[key] = kind, end
+        self._kinds[key] = kind
         while len(self._kinds) > MOST:
             self.drop(next(iter(self._kinds.copy())))
 
     def drop(self, key: Any) -> K | None:
         """Lets one go."""
-        found = self._kinds.pop(key, None)
-        if found is None:
-            return None
-        found[1].detach()
-        return found[0]
+        end = self._ends.pop(key, None)
+        if end is not None:
+            end.detach()
+        return self._kinds.pop(key, None)

@@ -144,7 +144,7 @@ class Pool:
     def claim(self, wanted: int, owner: int) -> int:
         """How many workers the owner, a number of its own, may use, all or 1; more than 1: until `free`."""
         # In one piece, so that it is known who has them, whatever interrupts this.
-        return wanted if wanted > 1 and self._owner.setdefault("owner", owner) == owner else 1
+        return wanted if self._owner.setdefault("owner", owner) == owner else 1
 
     def free(self, owner: int) -> None:
         """Lets others have the workers, if this one has them."""
@@ -260,6 +260,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_anew)
 
 
+class _Alone:
+    """Within the block, whoever calls, without more ado."""
+
+    def __enter__(self) -> tuple[Pool, int]:
+        return _pool, 1
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+alone = _Alone()
+
+
 class workers:  # noqa: N801 - used as a function; contextlib's costs a short call two microseconds
     """Within the block, the pool and how many of its workers to use for `cost` microseconds of work on one
     core, `most` at most.
@@ -270,7 +283,7 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
 
     def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
         wanted = min(torch.get_num_threads(), most, MOST)
-        self._pool, self._trial, self._stalls, self._begin = _pool, None, None, 0.0
+        self._pool, self._trial, self._stalls, self._begin, self._wanted = _pool, None, None, 0.0, wanted
         if wanted > 1 and trial is not None and trial.stalls.resting():
             wanted, self._stalls = 1, trial.stalls
         elif wanted > 1 and cost < LONG:
@@ -283,7 +296,7 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
         self._wanted, self._alone = wanted, 1e-6 * cost
 
     def __enter__(self) -> tuple[Pool, int]:
-        self._granted = self._pool.claim(self._wanted, id(self))
+        self._granted = self._pool.claim(self._wanted, id(self)) if self._wanted > 1 else 1
         if self._trial is not None or self._stalls is not None:
             self._begin = time.perf_counter()
         return self._pool, self._granted
@@ -300,4 +313,5 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
 
     def __del__(self) -> None:
         # An interrupt may have come just before the block, or just after it.
-        self._pool.free(id(self))
+        if self._wanted > 1:
+            self._pool.free(id(self))

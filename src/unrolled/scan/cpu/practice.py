@@ -31,7 +31,7 @@ from .course import Course, Form
 from .division import cost, most_groups
 from .machine import machine
 from .plans import take
-from .pool import workers
+from .pool import ALONE, alone, workers
 from .prepared import Asked
 from .program import Kernel, forward_kernel
 from .ragged import Ragged, ragged
@@ -117,7 +117,7 @@ def again(
         return None
     if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
-    with workers(kind.cost, kind.most, kind.trial) as (pool, count):
+    with workers(kind.cost, kind.most, kind.trial) if kind.most > 1 else alone as (pool, count):
         whole = (stack, x.dtype, shape, strides, reset is None, lengths is None, batch_first, lower)
         whole += count, most_groups()
         course = take(whole) or _course(kind, Asked(*given), count)
@@ -170,7 +170,7 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
         zeros=zeros,
         shapes=[z.shape for z in zeros],
         cost=about,
-        most=batch * stack.hidden_size,
+        most=1 if about < ALONE else batch * stack.hidden_size,
         trial=Trial(),
         guards=guards([x, *parameters]) if graded else lambda *_: False,
     )

@@ -130,21 +130,15 @@ def _run(
         if ready is None:
             return None
     states = ready.zeros if state is None else states_of(state, ready.shapes)
-    if states is None or not in_range(x, kind.stack):
-        _lay_by(kind, ready)
-        return None
-    result = ready.run(pool, x, states, lengths, reset)
-    if result is None:  # the parameters hold something else by now
-        ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
-        result = ready and ready.run(pool, x, states, lengths, reset)
-    if ready is not None and result is not None:
-        _lay_by(kind, ready)
-    return result
-
-
-def _lay_by(kind: _Kind, ready: Prepared) -> None:
-    if ready.floats <= MOST_FLOATS:
+    result = None
+    if states is not None and in_range(x, kind.stack):
+        result = ready.run(pool, x, states, lengths, reset)
+        if result is None:  # the parameters hold something else by now
+            ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
+            result = ready and ready.run(pool, x, states, lengths, reset)
+    if ready is not None and ready.floats <= MOST_FLOATS:
         kind.ready.append(ready)
+    return result
 
 
 def _make_room(kind: _Kind, floats: int) -> None:

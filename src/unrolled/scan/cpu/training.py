@@ -20,7 +20,7 @@ from .inference import low
 from .machine import machine
 from .pack import Packed
 from .plans import give, take
-from .pool import Pool, Work, workers
+from .pool import ALONE, Pool, Work, alone, workers
 from .program import forward_kernel
 from .ragged import Ragged
 from .sync import LINE
@@ -111,8 +111,8 @@ class Scan:
             dout = course.results(torch.float32, x)[0].zero_()
         dout, places = course.gradient(dout) if usual is None else (dout, usual)
         results = dout, places, given
-        most = course.rows * course.stack.hidden_size
-        with workers(2 * course.cost, most, course.trial) as (pool, count):
+        about, most = 2 * course.cost, course.rows * course.stack.hidden_size
+        with workers(about, most, course.trial) if about >= ALONE else alone as (pool, count):
             held = getattr(kept, "held", None)
             if held is not None and held.read((x, *state, *parameters)):
                 with held.used:

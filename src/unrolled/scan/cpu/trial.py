@@ -28,7 +28,7 @@ _SLOW, _OFTEN = 2.0, 4
 """What was found holds no more when so many calls on end take so many times as long as then."""
 
 
-_STALL, _HOPELESS = 4e-3, 3.0
+_STALL, _HOPELESS = 4e-3, 1.5
 """Seconds, and how many times what it may take alone, after which a shared call seems to have stalled:
 another program has the core of one of its workers, for as long as the system gives it."""
 _STALLS, _CALM = 2, 8
