@@ -64,7 +64,9 @@ def check_cell(name: str, cell: Cell, hidden_size: int) -> None:
 
 def reads_output(cell: Cell) -> bool:
     """Whether the next states depend on h itself (and not only on R h): an h that does not fit tells,
-    by an error or in what comes of it."""
+    by an error or in what comes of it. Where R is diagonal R h is as wide as h."""
+    if cell.recurrent == "diagonal":
+        return True
 
     def zeros(size: int) -> Tensor:
         return torch.zeros(1, size, device="meta")

@@ -26,6 +26,7 @@ CONSTRUCTORS = [
     (lambda: ur.RNN(4, 2, nonlinearity="elu"), ur.Error, "'elu'; wanted 'tanh' or 'relu'"),
     (lambda: ur.Recurrent(torch.tanh, 4, 2), TypeError, "such as unrolled.cells.gru, or one made by"),
     (lambda: ur.Recurrent(ur.cells.gru, 4, 3, proj_size=2), ur.Error, "reads its own output h"),
+    (lambda: ur.Recurrent(ur.cells.indrnn, 4, 3, proj_size=2), ur.Error, "reads its own output h"),
     (lambda: ur.cell(gates=0), ur.Error, "at least 1"),
     (lambda: ur.cell(gates=1, recurrent="full"), ur.Error, "'full'.*: wanted"),
     (lambda: ur.cell(gates=1)(lambda x, h: h), ur.Error, "arguments must be x, r and 1 state"),

@@ -197,3 +197,16 @@ def test_without_onnx_it_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "unrolled.export needs onnx: pip install 'unrolled[export]'\n"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_classifiers_last_output_comes_after_norm_and_residual(bidirectional, tmp_path):
+    vocabulary = ur.Vocabulary("abcd")
+    options = {"layer_norm": True, "residual": True, "num_layers": 2, "bidirectional": bidirectional}
+    model = ur.Classifier(
+        vocabulary, ["x", "y"], hidden_size=4, embedding_size=4, pooling="last", **options
+    )
+    ur.export.onnx(model, tmp_path / "model.onnx")
+    batch = vocabulary.encode(["abcdabcd", "", "d", "aa"])
+    (logits,) = run(session(tmp_path / "model.onnx"), batch.indices, batch.lengths)
+    torch.testing.assert_close(logits, model.eval()(batch), rtol=1e-4, atol=1e-5)

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,7 +34,7 @@ def by_hand(model, text):
         return model.head(torch.zeros(width))
     read = model.read(text)[None]
     votes = 0 if model.votes is None else model.votes(read, torch.tensor([len(text)]))[0]
-    output, state = model.hidden(model.vocabulary.encode([text]))
+    output, _ = model.hidden(model.vocabulary.encode([text]))
     if pooling == "mean":
         pooled = output[0].mean(0)
     elif pooling == "max":
@@ -42,8 +43,8 @@ def by_hand(model, text):
         weights = model.score(output[0]).softmax(0)
         pooled = (weights * output[0]).sum(0)
     else:
-        h = state if isinstance(state, torch.Tensor) else state[0]
-        pooled = h[-(2 if model.config["bidirectional"] else 1) :, 0].flatten()
+        half = width // 2 if model.config["bidirectional"] else width
+        pooled = torch.cat((output[0, -1, :half], output[0, 0, half:]))
     return model.head(pooled) + votes
 
 
@@ -136,3 +137,43 @@ def test_a_spoilt_config_is_refused(tmp_path, key, value):
     folder.write(tmp_path, {**config, key: value}, weights, {})
     with pytest.raises(ur.Error, match=key):
         ur.Classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"layer_norm": True}, {"residual": True, "embedding_size": 5}], ids=str
+)
+def test_the_last_output_is_what_comes_after_norm_and_residual(bidirectional, options):
+    model = small(pooling="last", bidirectional=bidirectional, **options)
+    before = model.probabilities(["hello", "", "oh"])
+    for text in ("hello", "oh"):
+        torch.testing.assert_close(
+            model(model.batch([model.read(text)]))[0], by_hand(model, text), rtol=1e-5, atol=1e-6
+        )
+    model.train()(model.batch([model.read("hello")])).sum().backward()
+    assert all(p.grad is not None for p in model.layers.parameters())
+    if "layer_norm" in options:
+        with torch.no_grad():
+            model.layers.norms[0].weight.mul_(3.0)
+        after = model.probabilities(["hello", "", "oh"])
+        assert not torch.equal(after[0], before[0])
+        assert torch.equal(after[1], before[1])
+
+
+def test_what_is_written_over_the_file_is_not_the_loaded_models(tmp_path):
+    small().save(tmp_path)
+    model = ur.Classifier.load(tmp_path)
+    before = model.probabilities(["hello"])
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"\0" * weights.stat().st_size)
+    assert torch.equal(model.probabilities(["hello"]), before)
+
+
+def test_numpys_sizes_are_saved_and_labels_are_names(tmp_path):
+    sizes = {"hidden_size": np.int64(5), "num_layers": np.int32(1), "dropout": np.float32(0.1)}
+    small(**sizes).save(tmp_path)
+    assert ur.Classifier.load(tmp_path).config["hidden_size"] == 5
+    with pytest.raises(ur.Error, match=r"labels are \[1, 2\]; wanted names"):
+        ur.Classifier(ur.Vocabulary("ab"), [1, 2])
+    with pytest.raises(ur.Error, match="embedding_size is True; wanted a whole number"):
+        small(embedding_size=True)

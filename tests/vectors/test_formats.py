@@ -349,3 +349,33 @@ def test_gensim_reads_what_is_written_and_the_other_way_round(tmp_path):
     theirs.save(str(tmp_path / "native"))
     with pytest.raises(ur.Error, match="a Python pickle"):
         ur.vectors.read(tmp_path / "native")
+
+
+@pytest.mark.parametrize("format", ["word2vec-binary", "word2vec-binary-gensim"])
+def test_small_binary_files_are_known(tmp_path, format):
+    random = np.random.default_rng(0)
+    for rows, width in ((1, 1), (1, 3), (2, 2), (2, 4), (3, 5)):
+        for _ in range(60):
+            words = [f"w{i}" for i in range(rows)]
+            table = ur.vectors.WordVectors(words, random.standard_normal((rows, width)).astype(np.float32))
+            ur.vectors.write(table, tmp_path / "f.bin", format)
+            back = ur.vectors.read(tmp_path / "f.bin")
+            assert back.words == table.words
+            assert np.array_equal(back.matrix, table.matrix)
+
+
+@pytest.mark.parametrize(
+    ("words", "format", "message"),
+    [
+        (["1", "a"], "glove", "cannot begin with the word '1'"),
+        (["\ufeffa", "b"], "glove", "byte order mark"),
+        (["a", "\ud800"], "word2vec-text", r"cannot hold the word '\\ud800'"),
+        (["a", "b" * 70_000], "word2vec-binary", "cannot hold the word"),
+        (["a\x0bb", "c"], "fasttext", "cannot hold the word"),
+    ],
+)
+def test_what_would_not_come_back_is_not_written(tmp_path, words, format, message):
+    table = ur.vectors.WordVectors(words, np.ones((2, 1), np.float32))
+    with pytest.raises(ur.Error, match=message):
+        ur.vectors.write(table, tmp_path / "f", format)
+    assert not list(tmp_path.iterdir())

@@ -80,3 +80,13 @@ def test_what_is_no_word_is_refused():
         KINGDOM.nearest(np.ones(3))
     with pytest.raises(ur.Error, match="count is 0"):
         KINGDOM.nearest("man", 0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20, 1e-23])
+def test_nearness_is_of_angles_whatever_the_lengths(scale):
+    table = ur.vectors.WordVectors(list("xyz"), np.array([[1, 0], [0, 1], [1, 1]], np.float32))
+    found = table.nearest(np.array([scale, 0]), 3)
+    assert [word for word, _ in found] == ["x", "z", "y"]
+    np.testing.assert_allclose([cosine for _, cosine in found], [1, 0.5**0.5, 0], atol=1e-6)
+    wide = ur.vectors.WordVectors(list("xyz"), np.array([[1, 0], [0, 1], [1, 1]], np.float32) * 1e25)
+    assert wide.nearest(wide["x"], 3) == wide.nearest(np.array([1.0, 0.0]), 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,27 +57,30 @@ def _classifier(graph: Graph, model: Classifier) -> None:
     steps = graph.op("Transpose", indices, perm=[1, 0])
     x = parts.embedded(graph, model, steps)
     of = stacks.rows(graph, lengths, x)
-    output, last = parts.layers(graph, model.layers, x, parts.zeros(graph, model.layers.stack, x), of)
-    pooled = _pooled(graph, model, output, last[0], of)
+    output, _ = parts.layers(graph, model.layers, x, parts.zeros(graph, model.layers.stack, x), of)
+    pooled = _pooled(graph, model, output, of)
     logits = parts.head(graph, model.head, pooled)
     if model.votes is not None:
         logits = graph.op("Add", logits, parts.votes(graph, model.votes, steps, of))
     graph.output(logits, "logits", torch.float32, ["batch", len(model.labels)])
 
 
-def _pooled(graph: Graph, model: Classifier, output: str, h: str, of: Rows) -> str:
+def _pooled(graph: Graph, model: Classifier, output: str, of: Rows) -> str:
     """One vector a row (batch, width) from the outputs (time, batch, width)."""
-    pooling, stack = model.config["pooling"], model.layers.stack
-    if pooling == "last":
-        slots = stack.num_layers * stack.directions
-        return _joined(graph, h, range(slots - stack.directions, slots), model.width)
-    first = graph.constant([0])
+    pooling, first = model.config["pooling"], graph.constant([0])
     if pooling == "mean":
         count = graph.op("Max", of.lengths, graph.constant([1]))
         count = graph.op("Unsqueeze", graph.op("Cast", count, to=1), graph.constant([1]))
         return graph.op("Div", graph.op("ReduceSum", output, first, keepdims=0), count)
     never, nothing = graph.constant(-math.inf), graph.constant(0.0)
-    if model.score is None:
+    if pooling == "last":
+        two = model.layers.stack.directions == 2
+        forward, *backward = graph.op("Split", output, count=2, axis=2) if two else [output]
+        end = stacks.at(graph, output, graph.op("Sub", of.lengths, graph.constant([1])))
+        ends = graph.op("ReduceSum", graph.op("Where", end, forward, nothing), first, keepdims=0)
+        begins = [graph.op("Gather", part, graph.constant(np.array(0)), axis=0) for part in backward]
+        pooled = graph.op("Concat", ends, *begins, axis=1) if two else ends
+    elif model.score is None:
         inside = graph.op("Where", of.valid, output, never)
         pooled = graph.op("ReduceMax", inside, axes=[0], keepdims=0)
     else:

@@ -54,15 +54,25 @@ class Rows:
 
 def rows(graph: Graph, lengths: str, x: str) -> Rows:
     """The masks of `lengths`, for an input (time, batch, …)."""
-    time = graph.op("Gather", graph.op("Shape", x), graph.constant(np.array(0)))
-    steps = graph.op("Range", graph.constant(np.array(0)), time, graph.constant(np.array(1)))
-    inside = graph.op("Less", graph.op("Unsqueeze", steps, graph.constant([1])), lengths)
+    inside = graph.op("Less", _steps(graph, x), lengths)
     none = graph.op("Equal", lengths, graph.constant([0]))
     return Rows(
         lengths,
         graph.op("Unsqueeze", inside, graph.constant([2])),
         graph.op("Unsqueeze", none, graph.constant([0, 2])),
     )
+
+
+def at(graph: Graph, x: str, step: str) -> str:
+    """(time, batch, 1): whether it is this step (batch,) of an input (time, batch, …)."""
+    return graph.op("Unsqueeze", graph.op("Equal", _steps(graph, x), step), graph.constant([2]))
+
+
+def _steps(graph: Graph, x: str) -> str:
+    """(time, 1): the numbers of the steps."""
+    time = graph.op("Gather", graph.op("Shape", x), graph.constant(np.array(0)))
+    steps = graph.op("Range", graph.constant(np.array(0)), time, graph.constant(np.array(1)))
+    return graph.op("Unsqueeze", steps, graph.constant([1]))
 
 
 def joined(graph: Graph, parts: Sequence[str]) -> str:

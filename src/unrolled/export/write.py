@@ -48,7 +48,7 @@ def onnx(model: nn.Module, path: str | Path) -> Export:
     or for a model `indices` (batch, time) int64; lengths (batch,) int64, from 0 to time; the states h
     (and c, …), (layers * directions, batch, size) float32, zeros at the beginning.
     Outputs: output, or for a model logits (batch, time, symbols); the states after each row's end, h_n
-    (and c_n, …), which given back as h (and c, …) read on from there. batch and time may be any.
+    (and c_n, …), which given back as h (and c, …) read on from there. batch and time may be any from 1.
 
     A Classifier: indices, lengths -> logits (batch, labels). A Tagger: words (batch, time), lengths,
     spelled (distinct, characters) and spelled_lengths (distinct,), the distinct words by character, which

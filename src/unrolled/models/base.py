@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -57,6 +60,11 @@ class Model(nn.Module):
         name = type(self).__name__
         if not isinstance(cell, str) or cell not in CELLS:
             raise Error(f"{name}: cell {cell!r} is not one of {', '.join(CELLS)}")
+        hidden_size = _whole(name, "hidden_size", hidden_size)
+        num_layers = _whole(name, "num_layers", num_layers)
+        embedding_size = _whole(name, "embedding_size", embedding_size)
+        if isinstance(dropout, Real):
+            dropout = float(dropout)  # NumPy's, of which no JSON is made
         if embedding_size < 0:
             raise Error(f"{name}: embedding_size is {embedding_size}; wanted 0 (one-hot) or more")
         options = checked(name, extras)
@@ -242,6 +250,12 @@ def _layers(
     )
 
 
+def _whole(name: str, key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise Error(f"{name}: {key} is {value!r}; wanted a whole number")
+    return int(value)
+
+
 def _check_sizes(place: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
     most = sum(tensor.numel() for tensor in weights.values())
     for name, least in (*_SIZES.items(), ("members", 1)):
@@ -254,10 +268,31 @@ def _check_sizes(place: Path, config: dict[str, Any], weights: dict[str, Tensor]
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode."""
-    training = model.training
-    model.eval()
+    """Within the block the model is in evaluation mode; after it each part is in its own mode again, when
+    no other thread is in such a block of the model's any more."""
+    with _modes:
+        held = _evaluated.setdefault(model, _Held())
+        held.blocks += 1
+        if held.blocks == 1:
+            held.training = [part for part in model.modules() if part.training]
+            model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        with _modes:
+            held.blocks -= 1
+            if not held.blocks:
+                for part in held.training:
+                    part.training = True
+                held.training = []
+
+
+class _Held:
+    """How many blocks a model is in, and its parts that were in training mode before the first."""
+
+    def __init__(self) -> None:
+        self.blocks, self.training = 0, list[nn.Module]()
+
+
+_modes = threading.Lock()
+_evaluated: weakref.WeakKeyDictionary[nn.Module, _Held] = weakref.WeakKeyDictionary()

@@ -38,7 +38,7 @@ class Classifier(Model):
     longest: a text is read up to so many symbols; 0: to its end.
     grams: each symbol is read together with the n-grams up to so many symbols that end at it, and these
         vote for labels beside the head, as in models.grams; 1: neither. More need an embedding_size.
-    pooling: "last" (the state after the last step; of both directions), "mean", "max", or "attention"
+    pooling: "last" (the output at each direction's last step), "mean", "max", or "attention"
         (a weighted mean, the weights softmax over time of a learned score of each output).
 
     The other arguments are those of LanguageModel.
@@ -61,6 +61,8 @@ class Classifier(Model):
         grams: int = 1,
         **extras: Unpack[Extras],
     ) -> None:
+        if not all(isinstance(label, str) for label in labels):
+            raise Error(f"Classifier: labels are {list(labels)}; wanted names (str)")
         if len(labels) < 2 or len(set(labels)) != len(labels):
             raise Error(f"Classifier: labels are {list(labels)}; wanted at least two different ones")
         if pooling not in POOLINGS:
@@ -95,8 +97,8 @@ class Classifier(Model):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (batch, labels)."""
-        output, state = self.hidden(batch)
-        logits = self.head(self.dropout(self.pool(output, state, batch.lengths)))
+        output, _ = self.hidden(batch)
+        logits = self.head(self.dropout(self.pool(output, batch.lengths)))
         return logits if self.votes is None else logits + self.votes(batch.indices, batch.lengths)
 
     def read(self, text: str) -> Tensor:
@@ -130,20 +132,23 @@ class Classifier(Model):
                 result[torch.from_numpy(some)] = self(batch).float().softmax(-1).cpu()
         return result
 
-    def pool(self, output: Tensor, state: Any, lengths: Tensor) -> Tensor:
-        """What `hidden` returned, and the rows' lengths -> one vector a row (batch, width)."""
+    def pool(self, output: Tensor, lengths: Tensor) -> Tensor:
+        """The output (batch, time, width) and the rows' lengths -> one vector a row (batch, width)."""
         pooling = self.config["pooling"]
-        if pooling == "last":
-            h = state if isinstance(state, Tensor) else state[0]
-            directions = 2 if self.config["bidirectional"] else 1
-            return h[-directions:].transpose(0, 1).flatten(1)
         full = bool((lengths == output.shape[1]).all())
         lengths = lengths.to(output.device)
         if pooling == "mean":  # the output is zero past a row's end
             return output.sum(1) / lengths.clamp(min=1)[:, None]
-        inside = (torch.arange(output.shape[1], device=output.device) < lengths[:, None])[..., None]
         if output.shape[1] == 0:
             return output.sum(1)
+        if pooling == "last":
+            each = self.width // (2 if self.config["bidirectional"] else 1)
+            rows = torch.arange(len(lengths), device=output.device)
+            ends = output[rows, (lengths - 1).clamp(min=0), :each]
+            # The backward direction ends at the first step.
+            pooled = torch.cat((ends, output[:, 0, each:]), 1)
+            return pooled.masked_fill(lengths[:, None] == 0, 0.0)
+        inside = (torch.arange(output.shape[1], device=output.device) < lengths[:, None])[..., None]
         if self.score is None and full:
             return output.amax(1)
         if self.score is None:

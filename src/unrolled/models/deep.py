@@ -83,6 +83,8 @@ def checked(name: str, extras: Extras) -> dict[str, Any]:
                 raise Error(f"{name}: {key} is {value!r}; wanted True or False")
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Error(f"{name}: {key} is {value!r}; wanted a number")
+        elif isinstance(default, int) and not isinstance(value, int):
+            raise Error(f"{name}: {key} is {value!r}; wanted a whole number")
         elif key == "vectors_size" and not (isinstance(value, int) and value >= 0):
             raise Error(f"{name}: {key} is {value!r}; wanted a whole number from 0")
         elif key not in ("proj_size", "vectors_size") and not 0 <= value < 1:

@@ -55,7 +55,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            weights = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise Error(
             f"{path} is truncated or not a safetensors file ({error}); copy it again or train again"

@@ -44,8 +44,8 @@ def kinds_of(name: str, given: str, embedding_size: int, vectors_size: int) -> t
 def looked_up(symbols: Sequence[str], table: WordVectors) -> tuple[Tensor, int]:
     """A row for each symbol (symbols, dimension), and how many of them the table has.
 
-    A word that is not in the table is looked up in lower case; the row of one that is not there either,
-    and of the unknown symbol, is zero.
+    A symbol, the unknown one too, that is not in the table is looked up in lower case; the row of one that
+    is not there either is zero.
     """
     rows, found = torch.zeros(len(symbols), table.dimension), 0
     for i, symbol in enumerate(symbols):

@@ -102,12 +102,12 @@ class LanguageModel(Model):
             raise Error("generate: the prompt has no symbols; give at least one to start from")
         random = generator("generate", seed)
         state = None
-        with evaluating(self):
-            for _ in range(length):
+        for _ in range(length):
+            with evaluating(self):  # not while it is suspended: who reads may train meanwhile
                 logits, state = self(indices, state)
-                chosen = draw_symbol(logits[0, -1].float().cpu(), temperature, top_k, random)
-                yield self.vocabulary.symbols[chosen]
-                indices = torch.tensor([[chosen]], device=self.device)
+            chosen = draw_symbol(logits[0, -1].float().cpu(), temperature, top_k, random)
+            yield self.vocabulary.symbols[chosen]
+            indices = torch.tensor([[chosen]], device=self.device)
 
     @property
     def beginning(self) -> str:
@@ -149,7 +149,10 @@ def draw_symbol(logits: Tensor, temperature: float, top_k: int | None, generator
     if temperature < torch.finfo(logits.dtype).tiny:  # where it would be 0, or not exact, in this dtype
         return int(logits.argmax())
     if top_k is not None and top_k < len(logits):
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], float("-inf"))
-    # The largest logit is taken off first so that a small temperature cannot overflow.
-    probabilities = ((logits - logits.max()) / temperature).softmax(-1)
+        likeliest = logits.topk(top_k)
+        logits = torch.full_like(logits, float("-inf")).scatter(0, likeliest.indices, likeliest.values)
+    # The largest logit is taken off first so that a small temperature cannot overflow; a huge one may be
+    # more than this dtype holds.
+    scaled = (logits - logits.max()).double() / temperature
+    probabilities = scaled.to(logits.dtype).softmax(-1)
     return int(torch.multinomial(probabilities, 1, generator=generator))

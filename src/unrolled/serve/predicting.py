@@ -171,21 +171,21 @@ class Classes(_WholeTexts):
         """The likeliest label of each text."""
         model = self._classifier
         batch = model.batch([model.read(text) for text in texts])
-        logits = self._head(self._pooled(*model.hidden(batch), batch.lengths))
+        logits = self._head(self._pooled(model.hidden(batch)[0], batch.lengths))
         if model.votes is not None:
             rows = zip(batch.indices, batch.lengths, strict=True)
             logits = logits + torch.cat([model.votes(row[None, : int(n)], n[None]) for row, n in rows])
         found = self._likeliest(logits.float().softmax(-1), tops)
         return ["{" + one + "}" if one else diverged() for one in found]
 
-    def _pooled(self, output: Tensor, state: Any, lengths: Tensor) -> Tensor:
+    def _pooled(self, output: Tensor, lengths: Tensor) -> Tensor:
         """(texts, width), of each text the same bits whatever is beside it."""
         pool = self._classifier.pool
         if self._classifier.config["pooling"] in ("last", "max"):
-            return pool(output, state, lengths)
+            return pool(output, lengths)
         # A sum goes another way through its terms where there is padding beside them.
         rows = zip(output, lengths, strict=True)
-        return torch.cat([pool(row[None, : int(n)], None, n[None]) for row, n in rows])
+        return torch.cat([pool(row[None, : int(n)], n[None]) for row, n in rows])
 
 
 class Tags(_WholeTexts):

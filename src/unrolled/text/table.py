@@ -19,7 +19,7 @@ def read_columns(path: str | Path, columns: Sequence[str]) -> list[tuple[str, ..
 
     A column is a name in the file's first line, or a number from 1 (then the file has no such line).
     In a TSV (and a .txt) quotes are letters like others; in a CSV (RFC 4180) they are quotes. An empty
-    cell is an empty string. In JSON lines a number is its digits and null is an empty string.
+    cell is an empty string. In JSON lines a number is as Python writes it and null is an empty string.
 
     Raises Error if the file cannot be read, has no rows, lacks a column or names it twice, or has a
     row with another number of cells than the first line.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
@@ -274,7 +275,7 @@ class Vocabulary:
     def _shown(self, numbers: Iterable[int]) -> Iterator[str]:
         hidden = {self.padding, self.begin, self.end}
         for i in numbers:
-            if not isinstance(i, int) or not 0 <= i < len(self):
+            if not isinstance(i, Integral) or not 0 <= i < len(self):
                 raise Error(f"Vocabulary.decode: {i!r} is not a number from 0 to {len(self) - 1}")
             if (symbol := self.symbols[i]) not in hidden:
                 yield symbol

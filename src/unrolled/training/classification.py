@@ -202,6 +202,11 @@ LABEL = attrgetter("label")
 
 def labels_of(examples: Sequence[Example], validation: Sequence[Example]) -> list[str]:
     """The labels of the examples, sorted; raises Error if there is one only, or validation has others."""
+    for example in (*examples, *validation):
+        if not isinstance(example.text, str) or not isinstance(example.label, str):
+            raise Error(
+                f"training: got the text {example.text!r:.60} with the label {example.label!r}; wanted str"
+            )
     if not examples or not validation:
         raise Error("training: there are no examples to train on or to judge by; give some of each")
     labels = sorted({example.label for example in examples})

@@ -133,6 +133,11 @@ def train_tagger(
         sentences, validation = split(sentences, options.validation, options.seed)
     sentences = [s for s in sentences if s.words]
     judged = [s for s in validation if s.words]
+    for s in (*sentences, *judged):
+        if len(s.words) != len(s.tags):
+            raise Error(
+                f"training: a sentence of {len(s.words)} words has {len(s.tags)} tags: {s.words!r:.60}"
+            )
     tags = sorted({tag for s in sentences for tag in s.tags})
     if not judged or len(tags) < 2:
         raise Error(

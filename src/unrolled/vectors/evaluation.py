@@ -165,7 +165,7 @@ def _questions(place: Path) -> dict[str, list[tuple[str, ...]]]:
 
 
 def _pairs(place: Path) -> list[tuple[str, str, float]]:
-    pairs = []
+    pairs, begun = [], False
     for number, line in enumerate(_text(place), 1):
         fields = line.partition("#")[0].replace(",", "\t").replace(";", "\t").split()
         if not fields:
@@ -173,8 +173,10 @@ def _pairs(place: Path) -> list[tuple[str, str, float]]:
         try:
             first, second, judgement = fields
             pairs.append((first, second, float(judgement)))
+            begun = True
         except ValueError as error:
-            if not pairs and len(fields) >= 3:
+            if not begun and len(fields) >= 3:
+                begun = True
                 continue  # the heading of the columns
             raise Error(f"{place}, line {number}: {line[:60]!r}; wanted two words and a number") from error
     if not pairs:

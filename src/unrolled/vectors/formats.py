@@ -13,7 +13,7 @@ from .. import files
 from ..errors import Error
 from ..text.reading import BYTE_ORDER_MARK, GZIP
 from . import binary, packed, text
-from .stream import Pieces, opened
+from .stream import LONGEST_WORD, Pieces, opened
 from .table import WordVectors
 
 FORMATS = {
@@ -108,7 +108,7 @@ def _is_binary(start: bytes) -> bool:
         if start.startswith(magic) and not _is_row(line):
             raise Error(f"this is {what}")
     if headed:
-        return not _is_row(rest.partition(b"\n")[0]) and _has_controls(rest)
+        return not _is_row(rest.partition(b"\n")[0]) and (_has_controls(rest) or _is_records(line, rest))
     if _has_controls(line):
         raise Error(f"this is no file of word vectors known here; wanted one of {', '.join(FORMATS)}")
     return False
@@ -121,6 +121,18 @@ def _is_row(line: bytes) -> bool:
         return bool([float(part) for part in parts])
     except ValueError:
         return False
+
+
+def _is_records(line: bytes, rest: bytes) -> bool:
+    """Whether a small file's header is followed by so many words, each with its numbers in binary."""
+    (count, dimension), position = text.header(line) or (0, 0), 0
+    for _ in range(count):
+        space = rest.find(b" ", position)
+        if space < 0 or position > len(rest):
+            return False
+        position = space + 1 + 4 * dimension
+        position += rest[position : position + 1] == b"\n"
+    return position == len(rest)
 
 
 def _has_controls(start: bytes) -> bool:
@@ -167,8 +179,23 @@ def check_format(path: str | Path, format: str | None = None) -> str:
 
 def _check_words(vectors: WordVectors, format: str) -> None:
     for word in vectors.words:
-        if not word or any(space in word for space in " \t\n\r"):
+        if not word or any(space in word for space in " \t\n\r\x0b\x0c") or not _readable(word):
             raise Error(f"{format} cannot hold the word {word!r}; safetensors can")
+    first = vectors.words[0] if len(vectors) else ""
+    if first.startswith("\ufeff"):
+        raise Error(
+            f"{format} cannot begin with {first!r}, which reads as a byte order mark; safetensors can"
+        )
+    if format == "glove" and vectors.dimension == 1 and first.lstrip("+-").isdecimal():
+        raise Error(f"glove cannot begin with the word {first!r}, whose line reads as a header; others can")
+
+
+def _readable(word: str) -> bool:
+    """Whether files can hold it, and readers find its end."""
+    try:
+        return len(word.encode()) <= LONGEST_WORD
+    except UnicodeEncodeError:  # half of a pair that stands for one character
+        return False
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from .stream import LONGEST_WORD
+
 # Why a kernel came back.
 CONSUMED = 0  # the bytes hold no further whole record
 FULL = 1  # the matrix, or the list of numbers left to Python, has no room for another record
@@ -15,7 +17,6 @@ TOO_FEW = 5
 TOO_MANY = 6
 LONG_WORD = 7
 
-LONGEST_WORD = 1 << 16
 
 _SPACE, _TAB, _NEWLINE, _RETURN = 32, 9, 10, 13
 # float64 powers of ten; up to 10^22 they are exact, so one multiplication rounds correctly.

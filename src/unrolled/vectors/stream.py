@@ -15,6 +15,7 @@ from ..errors import Error
 from ..text.reading import GZIP
 
 PIECE = 1 << 24
+LONGEST_WORD = 1 << 16
 """Bytes that are read at once."""
 
 

@@ -106,7 +106,7 @@ class WordVectors:
         if isinstance(word, str):
             row = self.index(word)
             return self._ranked(self._units([row])[0], count, {row})
-        vector = np.asarray(word, dtype=np.float32)
+        vector = np.asarray(word, dtype=np.float64)  # of which float32 may not hold the squares
         if vector.shape != (self.dimension,) or not np.isfinite(vector).all():
             raise Error(
                 f"nearest: got a vector of shape {vector.shape}; "

@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from ..errors import Error
-from .stream import Pieces, Rows, read_rows
+from .stream import LONGEST_WORD, Pieces, Rows, read_rows
 from .table import WordVectors
 
 WIDEST = 1_000_000
@@ -138,7 +138,7 @@ class _Reader:
             )
         wanted = {
             parse.NO_WORD: "begins with a space; wanted a word, then its numbers",
-            parse.LONG_WORD: f"begins with a word of more than {parse.LONGEST_WORD} bytes",
+            parse.LONG_WORD: f"begins with a word of more than {LONGEST_WORD} bytes",
             parse.NO_NUMBER: f"holds {_shown(token)} where a number is wanted",
             parse.NOT_FINITE: f"holds {_shown(token)}; wanted finite numbers",
         }
