@@ -1,5 +1,8 @@
 """Zoneout against a loop that anyone can read, in training and in evaluation, and what becomes of it."""
 
+import copy
+import io
+
 import pytest
 import torch
 from torch import tanh
@@ -246,3 +249,25 @@ def test_under_bfloat16_on_a_cpu_the_masks_are_the_same():
     model.config["bfloat16"] = False
     torch.manual_seed(1)
     torch.testing.assert_close(low, model(indices)[0], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{"zoneout": 0.2}, {"cell_zoneout": 0.3, "num_layers": 2}], ids=str)
+def test_a_model_is_one_graph_with_it_too(options, training):
+    model = ur.LanguageModel(ur.Vocabulary("abcd"), "lstm", 8, embedding_size=4, **options).train(training)
+    compiled, x = torch.compile(model, backend="aot_eager", fullgraph=True), torch.randint(4, (2, 5))
+    found = []
+    for call in (compiled, model):
+        torch.manual_seed(0)
+        found.append(call(x)[0])
+    torch.testing.assert_close(*found)
+
+
+def test_a_copy_and_a_pickle_have_it():
+    model = ur.LanguageModel(ur.Vocabulary("abcd"), "lstm", 8, embedding_size=4, zoneout=0.2).eval()
+    x, pickled = torch.randint(4, (2, 5)), io.BytesIO()
+    torch.save(model, pickled)
+    pickled.seek(0)
+    for other in (copy.deepcopy(model), torch.load(pickled, weights_only=False)):
+        assert torch.equal(other(x)[0], model(x)[0])
+        other.train()(x)[0].sum().backward()

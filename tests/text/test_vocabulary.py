@@ -74,6 +74,11 @@ def test_decode_refuses_numbers_outside():
         ur.Vocabulary("helo").decode([0, 4])
 
 
+def test_decode_takes_the_numbers_that_numbers_gives():
+    vocabulary = ur.Vocabulary("helo")
+    assert vocabulary.decode(vocabulary.numbers("hello")) == "hello"
+
+
 @given(st.text(min_size=1), st.text())
 def test_encoding_and_back_is_the_text(known, more):
     vocabulary = ur.Vocabulary(known + more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import torch
@@ -123,17 +123,9 @@ def _mask(like: Tensor, p: float) -> Tensor:
     return mask.to(like.dtype).mul_(2**16 / kept)
 
 
-@lru_cache(maxsize=256)
-def _single(stack: Stack, k: int, cell: Cell) -> Stack:
-    """Layer k of a stack as a stack of its own, the same object each time: engines know it by that."""
-    return Stack(
-        cell,
-        stack.layer_input_size(k),
-        stack.hidden_size,
-        bias=stack.bias,
-        bidirectional=stack.bidirectional,
-        proj_size=stack.proj_size,
-    )
+def _layers(stack: Stack, cell: Cell) -> tuple[Stack, ...]:
+    """Each layer as a stack of its own, with this cell."""
+    return tuple([replace(stack.layer(k), cell=cell, dropout=0.0) for k in range(stack.num_layers)])
 
 
 class DeepRecurrent(Recurrent):
@@ -166,6 +158,7 @@ class DeepRecurrent(Recurrent):
         self.residual = extras["residual"]
         self.recurrent_dropout = extras["recurrent_dropout"]
         self.zoneout = extras["zoneout"], extras["cell_zoneout"]
+        self._each = self._apart()
         self.between = Dropout(dropout, extras["variational"])
         width = self.stack.output_size * self.stack.directions
         norms = num_layers if extras["layer_norm"] else 0
@@ -236,14 +229,28 @@ class DeepRecurrent(Recurrent):
         output, state = self(x_t[:, None], state)
         return output[:, 0], state
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A cell with zoneout has no place in a module that a pickle could name.
+        return {name: value for name, value in self.__dict__.items() if name != "_each"}
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._each = self._apart()
+
+    def _apart(self) -> dict[bool, tuple[Stack, ...]]:
+        """The layers in training and in evaluation, made once: engines know them by being the same objects,
+        and a compiler cannot make a cell."""
+        cell = self.stack.cell
+        if not any(self.zoneout):
+            return dict.fromkeys((True, False), _layers(self.stack, cell))
+        kinds = {True: zoneout.drawn, False: zoneout.expected}
+        return {mode: _layers(self.stack, kind(cell, *self.zoneout)) for mode, kind in kinds.items()}
+
     def _layer(self, k: int, training: bool) -> tuple[Stack, Sequence[Tensor]]:
         """Layer k alone: its stack, with zoneout if it has any, and its parameters, in training without
         the weights dropped."""
-        stack, cell = self.stack, self.stack.cell
-        if any(self.zoneout):
-            cell = (zoneout.drawn if training else zoneout.expected)(cell, *self.zoneout)
-        one = _single(stack, k, cell)
-        names = [n for n in stack.shapes if n.removesuffix("_reverse").endswith(f"_l{k}")]
+        one = self._each[training][k]
+        names = [n for n in self.stack.shapes if n.removesuffix("_reverse").endswith(f"_l{k}")]
         parameters = [getattr(self, name) for name in names]
         if training and self.recurrent_dropout:
             parameters = [
