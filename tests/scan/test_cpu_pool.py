@@ -194,7 +194,8 @@ def stalled(monkeypatch):
 def test_calls_whose_worker_has_no_core_go_alone_for_a_while(stalled):
     found = stalled.calls(8e-3, 1e-3, 2000)
     assert found[:3] == [2] * trial._STALLS + [1]
-    assert stalled.clock.now - 100.0 < 1.2 * 2000 * 1e-3  # always shared, it were 16 seconds
+    assert found[:40].count(2) == 2 * trial._STALLS  # soon it looks again,
+    assert stalled.clock.now - 100.0 < 1.2 * 2000 * 1e-3  # and ever less often; always shared, it were 16 s
     # When the other program has ended they are shared again.
     found = stalled.calls(5e-4, 1e-3, 1000)
     assert set(found[-600:]) == {2}
@@ -207,7 +208,7 @@ def test_single_stalls_far_apart_mean_nothing(stalled):
 
 def test_on_a_slow_machine_all_calls_take_long(stalled):
     found = stalled.calls(20e-3, 30e-3, 1000)
-    assert found.count(1) == trial._ALONE
+    assert found.count(1) <= 2 * trial._ALONE
 
 
 def test_a_layer_goes_on_alone_beside_a_busy_program(monkeypatch, two_threads):

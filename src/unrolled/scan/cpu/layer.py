@@ -167,9 +167,6 @@ class Group:
         self.scratch[: starts["barrier"] + sizes["barrier"]] = 0
 
 
-"""Bytes of most cores' first cache."""
-
-
 def panel_step(cut: Tiles, rows: int) -> int:
     """Panels that pass over all row tiles together: few, so that their weights stay in the first
     cache, or many where there is but one tile."""

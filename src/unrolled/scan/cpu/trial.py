@@ -33,8 +33,9 @@ _STALL, _HOPELESS = 4e-3, 1.5
 another program has the core of one of its workers, for as long as the system gives it."""
 _STALLS, _CALM = 2, 8
 """Stalls after which the next calls go alone, and calls without one after which none counts any more."""
-_REST = 20
-"""How many times as long as those stalls took they go alone, so that looking again costs a twentieth."""
+_REST = 32
+"""How many times as long as those stalls took they go alone at most, so that looking again costs a thirtieth.
+At first once as long, and twice as long whenever they stall again: workers that had slept stall once."""
 
 
 class Stalls:
@@ -42,7 +43,7 @@ class Stalls:
 
     def __init__(self) -> None:
         self._count, self._calm, self._lost = 0, 0, 0.0
-        self._until, self._each, self._limit = 0.0, 0.0, _STALL
+        self._until, self._each, self._limit, self._rest = 0.0, 0.0, _STALL, 1
         self._alone: list[float] = []
 
     def resting(self) -> bool:
@@ -60,12 +61,16 @@ class Stalls:
         elif seconds < max(self._limit, _HOPELESS * alone):
             self._calm += 1
             if self._calm >= _CALM:
-                self._count, self._lost = 0, 0.0
+                self._count, self._lost, self._rest = 0, 0.0, 1
         else:
             self._count, self._calm, self._lost = self._count + 1, 0, self._lost + seconds
             if self._count >= _STALLS:
-                self._until, self._each = time.monotonic() + _REST * self._lost, self._lost / self._count
+                self._until, self._each = (
+                    time.monotonic() + self._rest * self._lost,
+                    self._lost / self._count,
+                )
                 self._count, self._lost, self._alone = 0, 0.0, []
+                self._rest = min(2 * self._rest, _REST)
 
 
 class Trial:
