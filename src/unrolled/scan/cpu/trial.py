@@ -34,8 +34,8 @@ another program has the core of one of its workers, for as long as the system gi
 _STALLS, _CALM = 2, 8
 """Stalls after which the next calls go alone, and calls without one after which none counts any more."""
 _REST = 32
-"""How many times as long as those stalls took they go alone at most, so that looking again costs a thirtieth.
-At first once as long, and twice as long whenever they stall again: workers that had slept stall once."""
+"""How many times as long as those stalls took they go alone at most, so that looking again costs a 30th. At
+first once as long, and twice as long whenever they stall again: workers that had slept stall once."""
 
 
 class Stalls:
