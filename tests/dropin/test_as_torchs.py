@@ -287,3 +287,15 @@ def test_flat_parameters_and_helpers(name):
     x = torch.randn(5, 2, 3)
     torch.testing.assert_close(ours(x), theirs(x))
     assert ours.get_expected_hidden_size(x, None) == theirs.get_expected_hidden_size(x, None)
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_a_call_in_inference_mode_spoils_no_training(name):
+    layer, x = getattr(ur, name)(3, 4), torch.randn(5, 2, 3)
+    for frozen in (True, False, True, False):
+        layer.requires_grad_(not frozen)
+        if frozen:
+            with torch.inference_mode(), torch.enable_grad():
+                layer(x)
+        else:
+            layer(x)[0].sum().backward()

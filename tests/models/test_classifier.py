@@ -177,3 +177,11 @@ def test_numpys_sizes_are_saved_and_labels_are_names(tmp_path):
         ur.Classifier(ur.Vocabulary("ab"), [1, 2])
     with pytest.raises(ur.Error, match="embedding_size is True; wanted a whole number"):
         small(embedding_size=True)
+
+
+def test_a_model_whose_last_output_left_out_the_norm_is_refused(tmp_path):
+    model = small(pooling="last", layer_norm=True)
+    del model.config["pooled"]  # as it was saved before
+    model.save(tmp_path)
+    with pytest.raises(ur.Error, match="left out layer_norm"):
+        ur.Classifier.load(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import unrolled as ur
+from unrolled.models.base import evaluating
 
 
 @pytest.fixture
@@ -71,3 +72,24 @@ def test_a_huge_temperature_draws_evenly(writer):
     for parameter in writer.parameters():
         torch.nn.init.zeros_(parameter)
     assert len(set(writer.generate("a", 40, temperature=1e39, top_k=2, seed=1))) == 2
+
+
+def test_within_a_block_it_is_in_evaluation_mode_whatever_has_been_said(judge):
+    judge.train()
+    with evaluating(judge):
+        judge.train()
+        with evaluating(judge):
+            assert not any(part.training for part in judge.modules())
+    assert all(part.training for part in judge.modules())
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    judge.layers.train = lambda *_: interrupted()
+    with pytest.raises(KeyboardInterrupt), evaluating(judge):
+        pass
+    del judge.layers.train
+    judge.train()
+    with evaluating(judge):
+        assert not any(part.training for part in judge.modules())
+    assert judge.training

@@ -271,3 +271,11 @@ def test_a_copy_and_a_pickle_have_it():
     for other in (copy.deepcopy(model), torch.load(pickled, weights_only=False)):
         assert torch.equal(other(x)[0], model(x)[0])
         other.train()(x)[0].sum().backward()
+
+
+def test_its_rates_may_be_changed_later():
+    model = ur.LanguageModel(ur.Vocabulary("abcd"), "gru", 8, embedding_size=4, zoneout=0.5).eval()
+    x = torch.randint(4, (2, 5))
+    with_it = model(x)[0]
+    model.layers.zoneout = (0.0, 0.0)
+    assert not torch.allclose(model(x)[0], with_it)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import unrolled as ur
-from unrolled.scan.cpu import layer, plans, pool
+from unrolled.scan.cpu import layer, plans, pool, practice, training, trial
 from unrolled.scan.cpu.division import Division, division
 from unrolled.scan.cpu.fields import FIELDS
 from unrolled.scan.cpu.geometry import Geometry
@@ -29,6 +29,9 @@ def fed(monkeypatch):
 
     monkeypatch.setattr(layer, "division", noted)
     monkeypatch.setattr(pool, "LONG", 0)
+    for module in (practice, training):
+        monkeypatch.setattr(module, "ALONE", 0)
+    monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)  # where other programs run
     plans.clear()
     yield made
     plans.clear()

@@ -379,3 +379,9 @@ def test_what_would_not_come_back_is_not_written(tmp_path, words, format, messag
     with pytest.raises(ur.Error, match=message):
         ur.vectors.write(table, tmp_path / "f", format)
     assert not list(tmp_path.iterdir())
+
+
+def test_decimal_commas_are_no_binary(tmp_path):
+    (tmp_path / "f.bin").write_bytes(b"2 2\nfoo 1,5 2,5\nbar 0,5 1,5\n")
+    with pytest.raises(ur.Error, match="the first line is"):
+        ur.vectors.read(tmp_path / "f.bin")

@@ -48,7 +48,9 @@ def demo(
     console.rule("done")
     console.print(f"the picture of its hidden state: {picture}", highlight=False)
     commands = [["generate", out, "--length", "400"], ["show", out, "some text", "-o", "picture.png"]]
-    console.print(ending(result, model, out, "nats_per_symbol", commands, "character"), highlight=False)
+    console.print(
+        ending(result, model, out, "nats_per_symbol", commands, "character"), highlight=False, markup=False
+    )
     console.print(
         "and on a text of your own:\n"
         "  unrolled train language FILE --out DIR --minutes 3\n"

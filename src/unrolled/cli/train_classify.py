@@ -127,7 +127,7 @@ def classify(
         ["predict", out, "some text"],
         ["evaluate", out, "FILE", *columns, "--train", file],
     ]
-    console.print(ending(result, model, out, objective, commands), highlight=False)
+    console.print(ending(result, model, out, objective, commands), highlight=False, markup=False)
 
 
 def _lengths(examples: list[Example], vocabulary: Vocabulary, longest: int) -> list[int]:

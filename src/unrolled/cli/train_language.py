@@ -106,7 +106,9 @@ def language(
         ["show", out, "some text", "-o", "picture.png"],
         ["evaluate", out, validation or "FILE"],
     ]
-    console.print(ending(result, model, out, "nats_per_symbol", commands, options.unit), highlight=False)
+    console.print(
+        ending(result, model, out, "nats_per_symbol", commands, options.unit), highlight=False, markup=False
+    )
 
 
 def _several(options: Options) -> str:

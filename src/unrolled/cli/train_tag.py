@@ -78,4 +78,4 @@ def tag(
         ["predict", out, "A sentence of words"],
         ["evaluate", out, "FILE", *columns, "--train", file],
     ]
-    console.print(ending(result, model, out, "accuracy", commands), highlight=False)
+    console.print(ending(result, model, out, "accuracy", commands), highlight=False, markup=False)

@@ -72,7 +72,7 @@ def _pooled(graph: Graph, model: Classifier, output: str, of: Rows) -> str:
         count = graph.op("Max", of.lengths, graph.constant([1]))
         count = graph.op("Unsqueeze", graph.op("Cast", count, to=1), graph.constant([1]))
         return graph.op("Div", graph.op("ReduceSum", output, first, keepdims=0), count)
-    never, nothing = graph.constant(-math.inf), graph.constant(0.0)
+    nothing = graph.constant(0.0)
     if pooling == "last":
         two = model.layers.stack.directions == 2
         forward, *backward = graph.op("Split", output, count=2, axis=2) if two else [output]
@@ -81,10 +81,11 @@ def _pooled(graph: Graph, model: Classifier, output: str, of: Rows) -> str:
         begins = [graph.op("Gather", part, graph.constant(np.array(0)), axis=0) for part in backward]
         pooled = graph.op("Concat", ends, *begins, axis=1) if two else ends
     elif model.score is None:
-        inside = graph.op("Where", of.valid, output, never)
+        inside = graph.op("Where", of.valid, output, graph.constant(-math.inf))
         pooled = graph.op("ReduceMax", inside, axes=[0], keepdims=0)
     else:
-        score = graph.op("Where", of.valid, parts.head(graph, model.score, output), never)
+        score = parts.head(graph, model.score, output)
+        score = graph.op("Where", of.valid, score, graph.constant(-math.inf))
         weights = graph.op("Where", of.valid, graph.op("Softmax", score, axis=0), nothing)
         pooled = graph.op("ReduceSum", graph.op("Mul", output, weights), first, keepdims=0)
     return graph.op("Where", graph.op("Squeeze", of.empty, first), nothing, pooled)

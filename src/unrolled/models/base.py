@@ -270,13 +270,12 @@ def _check_sizes(place: Path, config: dict[str, Any], weights: dict[str, Tensor]
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Within the block the model is in evaluation mode; after it each part is in its own mode again, when
     no other thread is in such a block of the model's any more."""
-    with _modes:
-        held = _evaluated.setdefault(model, _Held())
-        held.blocks += 1
-        if held.blocks == 1:
-            held.training = [part for part in model.modules() if part.training]
-            model.eval()
+    held = _evaluated.setdefault(model, _Held())
     try:
+        with _modes:
+            held.blocks += 1
+            held.training += [part for part in model.modules() if part.training]
+            model.eval()
         yield
     finally:
         with _modes:

@@ -92,7 +92,7 @@ class Classifier(Model):
             self.votes = GramVotes(len(labels), grams)
         self.labels = tuple(labels)
         self.config |= {"labels": list(labels), "bidirectional": bidirectional}
-        self.config |= {"pooling": pooling, "longest": longest, "grams": grams}
+        self.config |= {"pooling": pooling, "longest": longest, "grams": grams, "pooled": "output"}
         self.score = nn.Linear(self.width, 1) if pooling == "attention" else None
 
     def forward(self, batch: Batch) -> Tensor:
@@ -165,6 +165,12 @@ class Classifier(Model):
             raise Error(f"{place}: config.json has labels {labels!r}; wanted a list of names")
         if not isinstance(config.get("bidirectional"), bool):
             raise Error(f"{place}: config.json has bidirectional {config.get('bidirectional')!r}")
+        after = [name for name in ("residual", "layer_norm") if config.get(name)]
+        if config.get("pooling") == "last" and after and config.get("pooled") != "output":
+            raise Error(
+                f"{place}: in this model the pooling 'last' left out {' and '.join(after)}, as an older "
+                f"unrolled had it; train it again"
+            )
         extra: dict[str, Any] = {n: config.get(n) for n in ("bidirectional", "pooling", "longest")}
         extra["grams"] = config.get("grams", 1)  # a model saved before has none
         return cls(vocabulary, labels, **shared_options(config), **extra)

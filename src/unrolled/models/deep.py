@@ -158,7 +158,6 @@ class DeepRecurrent(Recurrent):
         self.residual = extras["residual"]
         self.recurrent_dropout = extras["recurrent_dropout"]
         self.zoneout = extras["zoneout"], extras["cell_zoneout"]
-        self._each = self._apart()
         self.between = Dropout(dropout, extras["variational"])
         width = self.stack.output_size * self.stack.directions
         norms = num_layers if extras["layer_norm"] else 0
@@ -228,6 +227,11 @@ class DeepRecurrent(Recurrent):
             raise Error(f"{self.stack}: a bidirectional layer cannot be stepped; it reads the end first")
         output, state = self(x_t[:, None], state)
         return output[:, 0], state
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "zoneout":  # it may be changed later, as dropout
+            self._each = self._apart()
 
     def __getstate__(self) -> dict[str, Any]:
         # A cell with zoneout has no place in a module that a pickle could name.

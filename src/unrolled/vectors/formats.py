@@ -130,7 +130,9 @@ def _is_records(line: bytes, rest: bytes) -> bool:
         space = rest.find(b" ", position)
         if space < 0 or position > len(rest):
             return False
-        position = space + 1 + 4 * dimension
+        begin, position = space + 1, space + 1 + 4 * dimension
+        if not rest[begin:position].strip(b"0123456789.,+-eE \t\r\n"):
+            return False  # numbers, though no reader of text takes them
         position += rest[position : position + 1] == b"\n"
     return position == len(rest)
 

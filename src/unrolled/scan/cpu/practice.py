@@ -29,6 +29,7 @@ from .alike import (
 )
 from .course import Course, Form
 from .division import cost, most_groups
+from .lent import outside
 from .machine import machine
 from .plans import take
 from .pool import ALONE, alone, workers
@@ -155,7 +156,8 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
         return None
     if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
         return None
-    zeros = tuple([torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(batch)])
+    with outside():
+        zeros = tuple([torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(batch)])
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(_call(stack, asked, parameters, zeros)) is not None:
             return None
