@@ -279,7 +279,7 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
 
     trial: of calls of this kind, if they are many: it says whether a short one is shared."""
 
-    __slots__ = ("_alone", "_begin", "_granted", "_pool", "_stalls", "_trial", "_wanted")
+    __slots__ = ("_begin", "_expected", "_granted", "_pool", "_stalls", "_trial", "_wanted")
 
     def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
         wanted = min(torch.get_num_threads(), most, MOST)
@@ -293,7 +293,7 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
                 wanted, self._trial = trial.choose(wanted), trial
         if wanted > 1 and trial is not None:
             self._stalls = trial.stalls
-        self._wanted, self._alone = wanted, 1e-6 * cost
+        self._wanted, self._expected = wanted, 1e-6 * cost
 
     def __enter__(self) -> tuple[Pool, int]:
         self._granted = self._pool.claim(self._wanted, id(self)) if self._wanted > 1 else 1
@@ -307,7 +307,7 @@ class workers:  # noqa: N801 - used as a function; contextlib's costs a short ca
             if self._trial is not None:
                 self._trial.note(self._granted, seconds)
             if self._stalls is not None:
-                self._stalls.note(self._granted, seconds, self._alone)
+                self._stalls.note(self._granted, seconds, self._expected)
         if self._granted > 1:
             self._pool.free(id(self))
 
