@@ -47,6 +47,8 @@ class Scanned(Scriptable):
 
         Raises Error (a ValueError and a RuntimeError) or TypeError, naming what was got and wanted.
         """
+        if type(input) is Tensor and input.dtype is not torch.int64:
+            return self._scan(input, hx, lengths, reset, self.batch_first)
         if type(input) is Proxy:
             return leaf(self, input, hx, lengths, reset)
         if isinstance(input, PackedSequence):

@@ -288,7 +288,7 @@ def test_a_layer_that_is_gone_leaves_nothing():
     for _ in range(3):
         module(x)
     key = next(k for k, kind in ready._kinds.items() if kind.stack is module.stack)
-    gone = weakref.ref(ready._kinds.get(key).ready[0])
+    gone = weakref.ref(ready._kinds.get(key).ready[1][0])
     del module
     gc.collect()
     assert ready._kinds.get(key) is None
@@ -358,17 +358,17 @@ def test_only_so_much_memory_lies_by(monkeypatch, runs):
         for _ in range(2):
             module(torch.randn(3, time, 5))
     kinds = [k for _, k in ready._kinds.items() if k.stack is module.stack]
-    each = max(kind.ready[0].floats for kind in kinds)
+    each = max(kind.floats for kind in kinds)
     assert len(kinds) == 10
     assert each > 3 * 29 * 16  # the output between the layers is part of it
     monkeypatch.setattr(ready, "MOST_FLOATS", 3 * each)
     x = torch.randn(3, 30, 5)
     first = [module(x), module(x)]
-    held = [one.floats for _, kind in ready._kinds.items() for one in kind.ready]
+    held = [kind.floats for _, kind in ready._kinds.items()]
     assert sum(held) <= 3 * each
     monkeypatch.setattr(ready, "MOST_FLOATS", 1)
     more = [module(x), module(x)]  # from what lies by, and laid out for this call alone
     for output, state in [*first, *more]:
         assert torch.equal(output, first[0][0])
         assert torch.equal(state, first[0][1])
-    assert not any(kind.ready for _, kind in ready._kinds.items() if kind.stack is module.stack)
+    assert not any(kind.floats for _, kind in ready._kinds.items() if kind.stack is module.stack)

@@ -172,3 +172,34 @@ def test_weights_that_are_new_in_each_step_leave_nothing_behind(grad):
         gc.collect()
         held.append((len(pack._kept), len(weakref.finalize._registry)))
     assert held[-1] == held[1]
+
+
+@pytest.mark.parametrize("versions", [False, True])
+def test_weights_that_change_in_every_step_are_hardly_ever_digested(versions, monkeypatch):
+    made, packings = [], []
+    run = pack.Packing.run
+    monkeypatch.setattr(pack, "Digest", lambda *given: made.append(1) or Digest(*given))
+    monkeypatch.setattr(pack.Packing, "run", lambda *given: packings.append(1) or run(*given))
+    theirs = torch.nn.GRU(5, 7)
+    ours, x = ur.GRU(5, 7), torch.randn(4, 3, 5)
+    ours.load_state_dict(theirs.state_dict())
+
+    def step(much):
+        outputs = [module(x)[0] for module in (ours, theirs)]
+        torch.testing.assert_close(*outputs)
+        outputs[0].sum().backward()
+        with torch.no_grad():
+            for p in (*ours.parameters(), *theirs.parameters()):
+                # What is done to a tensor's data its version does not count, as fused optimisers' steps.
+                (p if versions else p.data).mul_(much)
+
+    for _ in range(60):
+        step(0.99)
+    assert len(packings) >= 60
+    assert len(made) <= (0 if versions else 60 // 6)
+    for _ in range(40):
+        step(1.0) if not versions else ours(x)
+    done = len(packings)
+    for _ in range(20):
+        step(1.0) if not versions else ours(x)
+    assert len(packings) == done

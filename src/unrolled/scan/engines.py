@@ -112,7 +112,8 @@ def again(
     drops: whether there is dropout between the layers."""
     if torch.compiler.is_compiling() or watching.watched():
         return None
-    if (_forced.get() or _program()) not in (None, "cpu"):
+    wanted = _forced.get() or _program()
+    if wanted is not None and wanted != "cpu":
         return None
     lower = None
     if torch.is_autocast_enabled("cpu"):

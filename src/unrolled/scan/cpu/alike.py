@@ -40,11 +40,12 @@ def lying(x: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
     return x, x.stride()
 
 
+_modes, _overrides = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+
+
 def transformed() -> bool:
     """Whether a call is within anything that sees or transforms calls."""
-    return bool(
-        torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or transforms.inside()
-    )
+    return bool(_modes() or _overrides() or transforms.inside())
 
 
 def guards(tensors: Sequence[Tensor]) -> Callable[..., bool]:
@@ -120,6 +121,8 @@ class Kinds(Generic[K]):
         self._ends: dict[Any, weakref.finalize[..., Tensor]] = {}
         self.get: Callable[[Any], K | None] = self._kinds.get
         """The one with a key."""
+        self.last: dict[int, K] = {}
+        """By the numbers that keys begin with, the kind that `found` was told of last."""
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -137,9 +140,18 @@ class Kinds(Generic[K]):
         while len(self._kinds) > MOST:
             self.drop(next(iter(self._kinds.copy())))
 
+    def found(self, key: Any, kind: K) -> None:
+        """Calls of this kind will be looked for first."""
+        self.last[key[0]] = kind
+        if key not in self._kinds:  # another thread has let it go
+            self.last.pop(key[0], None)
+
     def drop(self, key: Any) -> K | None:
         """Lets one go."""
         end = self._ends.pop(key, None)
         if end is not None:
             end.detach()
-        return self._kinds.pop(key, None)
+        kind = self._kinds.pop(key, None)
+        if kind is not None and self.last.get(key[0]) is kind:
+            self.last.pop(key[0], None)
+        return kind

@@ -79,11 +79,12 @@ class Copies:
         self._block, self._fills = tasks.block(count), Fills(tasks.bases)
         for word, base, offset in tasks.addresses:
             self._fills.add(self._block, word, base, offset)
-        self._work = Work([[(kernel(machine), jobs(self._block.ctypes.data, count))]])
+        own = kernel(machine), jobs(self._block.ctypes.data, count)
+        self._work = Work([[self._fills.work(count)], [own]])
 
     def run(self, bases: Sequence[int], pool: Pool | None) -> None:
         """Does them all; without a pool they are for one worker."""
-        self._fills.write(bases)
+        self._fills.give(bases)
         if pool is None:
             self._work.alone()
         else:

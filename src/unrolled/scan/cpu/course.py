@@ -120,15 +120,15 @@ class Course:
         """The parameters, which lie at these addresses, in panels by direction."""
         made = []
         for direction, cut in enumerate(self._cuts):
-            own = parameters[cut]
+            own, at = parameters[cut], addresses[cut]
             kept = self._panels[direction]
-            if kept is None or not kept.of(own, addresses[cut]):
+            if kept is None or not kept.of(own, at):
                 kept = panels_of(self.stack, self.kernel.shape, own, self.indexed)
                 self._panels[direction] = kept
             if kept is None:
                 made.append(packed(self.stack, self.kernel.shape, own, self.indexed, pool, count))
             else:
-                made.append(kept.packed(own, pool, count))
+                made.append(kept.packed(own, at, pool, count))
         return made
 
     def work(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class Packing:
         self._tasks = arrange.Tasks({name: index for index, name in enumerate(names)})
         self._offsets: dict[str, int] = {}
         self._floats = 0
-        self._free: dict[int, list[arrange.Copies]] = {}
+        self._free: defaultdict[int, list[arrange.Copies]] = defaultdict(list)
         self._zeros = torch.zeros(self._hidden, dtype=torch.float32)
         graph, dense, size = shape.graph, stack.cell.recurrent == "dense", stack.output_size
         b_ih = "b_ih" if stack.bias else "nothing"
@@ -123,17 +124,17 @@ class Packing:
         self._floats += whole_lines(vectors * self._width)
         return start
 
-    def run(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:
-        """The parameters in panels, by `count` workers whom the caller has claimed."""
+    def run(self, addresses: Sequence[int], pool: Pool | None, count: int) -> Packed:
+        """The parameters that lie there, each in one piece, in panels, by `count` workers whom the caller
+        has claimed."""
         made = Packed(self._offsets, self._floats)
-        held = [p.contiguous() for p in parameters]
-        held += self._zeros, made.room.floats
+        free = self._free[count]
         try:
-            copies = self._free[count].pop()
-        except (KeyError, IndexError):
+            copies = free.pop()
+        except IndexError:
             copies = arrange.Copies(self._tasks, count, self._machine)
-        copies.run([t.data_ptr() for t in held], pool)
-        self._free.setdefault(count, []).append(copies)
+        copies.run([*addresses, self._zeros.data_ptr(), made.address], pool)
+        free.append(copies)
         return made
 
 
@@ -148,7 +149,8 @@ class Panels:
     """The parameters of one layer and direction, and their panels as long as they hold the same.
 
     A tensor's version says that it has changed, but not that it has not: see `digest`. In training it
-    nearly always has, and no digest is made before the same version comes twice.
+    nearly always has, and no digest is made before the same version comes twice, nor for a while where
+    digests have said so again and again.
     """
 
     def __init__(self, packing: Packing, parameters: Sequence[Tensor], key: Any) -> None:
@@ -156,6 +158,8 @@ class Panels:
         self._addresses = [p.data_ptr() for p in parameters]
         self._held: tuple[list[int], Digest | None, Packed] | None = None
         """Versions, digest and panels, replaced at once."""
+        self._changes = self._wait = 0
+        """How often in a row a digest has not held, and calls for which none is made."""
         self._ends = [weakref.finalize(p, self.forget) for p in parameters]
         for end in self._ends:
             end.atexit = False
@@ -173,23 +177,40 @@ class Panels:
         hold."""
         return addresses == self._addresses and all([p.is_contiguous() for p in parameters])
 
-    def packed(self, parameters: Sequence[Tensor], pool: Pool | None, count: int) -> Packed:
-        """Their panels, from an earlier call if they have not changed."""
+    def packed(
+        self,
+        parameters: Sequence[Tensor],
+        addresses: Sequence[int],
+        pool: Pool | None,
+        count: int,
+        lasting: bool = False,
+    ) -> Packed:
+        """The panels of these, which `of` has seen, from an earlier call if they have not changed.
+
+        lasting: whether they will hardly have changed by the next call."""
         try:
             versions = [p._version for p in parameters]
         except RuntimeError:  # tensors of inference have none
             versions = [0] * len(parameters)
-        held, again = self._held, False
+        held, digest = self._held, None
         if held is not None and held[0] == versions:
-            again = True
-            if held[1] is not None and held[1].holds(pool, count):
-                return held[2]
-        # The digest first: what another thread writes meanwhile makes the next call make it again.
-        digest = Digest(parameters, count) if again or not torch.is_grad_enabled() else None
-        made = self._packing.run(parameters, pool, count)
+            if held[1] is not None:
+                if held[1].holds(pool, count):
+                    self._changes = 0
+                    return held[2]
+                self._changes = min(self._changes + 1, _MOST_CHANGES)
+                self._wait = 1 << self._changes
+            lasting = lasting or not self._wait
+        if lasting:
+            # First: what another thread writes meanwhile makes the next call make it again.
+            digest = Digest(parameters, count)
+        self._wait = max(self._wait - 1, 0)
+        made = self._packing.run(addresses, pool, count)
         self._held = versions, digest, made
         return made
 
+
+_MOST_CHANGES = 5
 
 _kept: dict[tuple[Any, ...], Panels] = {}
 _packings: dict[Any, Packing] = {}
@@ -230,6 +251,8 @@ def packed(
     parameters: in the order of `Stack.shapes`.
     """
     kept = panels_of(stack, shape, parameters, indexed)
-    if kept is None:
-        return _packing(stack, parameters[0].shape[1], shape, indexed).run(parameters, pool, count)
-    return kept.packed(parameters, pool, count)
+    if kept is not None:
+        return kept.packed(parameters, [p.data_ptr() for p in parameters], pool, count, True)
+    dense = [p.contiguous() for p in parameters]
+    packing = _packing(stack, parameters[0].shape[1], shape, indexed)
+    return packing.run([p.data_ptr() for p in dense], pool, count)

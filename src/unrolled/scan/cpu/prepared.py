@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ..stack import Call, Stack
 from . import single
-from .alike import Result, plain
+from .alike import Result
 from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
-from .inference import fill_in, finals_of, low, output_like
+from .inference import fill_in, low, output_like
 from .layer import Layer
 from .machine import machine
 from .pack import packed, unpacked
@@ -54,13 +54,9 @@ def dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:
 
 
 class Prepared:
-    """One call laid out for `count` workers: all but where its input, output and states lie.
+    """One call laid out for `count` workers: all but where its input, output and states lie."""
 
-    same: the guards of input and parameters as they came."""
-
-    def __init__(
-        self, call: Call, asked: Asked, same: Callable[..., bool], pool: Pool | None, count: int
-    ) -> None:
+    def __init__(self, call: Call, asked: Asked, pool: Pool | None, count: int) -> None:
         stack, self.count = call.stack, count
         self._extent, self._lengths = asked.extent, asked.lengths is not None
         self._packed = isinstance(asked.lengths, Ragged)
@@ -68,27 +64,24 @@ class Prepared:
         one = self._extent == (1, 1) and asked.lengths is None and single.fits(kernel.shape)
         if one:
             kernel = single_kernel(stack.cell, stack.bias, machine())
-        self._stack, self._guards = stack, same
         # Of a single step nothing is laid out that could differ from the parameters later.
         self._digest = None if one else Digest(call.parameters, count)
-        self._addresses = [p.data_ptr() for p in call.parameters]
+        self.addresses = [p.data_ptr() for p in call.parameters]
+        """Where the parameters lie that it was laid out for."""
         self.zeros = call.state
         self._zeros = [s.data_ptr() for s in call.state]
         self.shapes = [s.shape for s in call.state]
         self._size = stack.output_size * stack.directions
         self._lower, self._dtype = call.lower, low(call.lower)
-        made = None if self._packed else maker((*asked.x.shape[:2], self._size), self._dtype)
-        self._make_out = made  # packed, every call has another number of rows
-        self._make_finals = [maker(shape, self._dtype) for shape in self.shapes]
-        sample = self._out(asked.x)
+        shapes = [*self.shapes] if self._packed else [(*asked.x.shape[:2], self._size), *self.shapes]
+        self._makers = [maker(shape, self._dtype) for shape in shapes]
+        sample, *finals = self._results(asked.x)
         last = sample if self._packed or asked.batch_first else sample.transpose(0, 1)
-        finals = finals_of(call.state, self._dtype)
         phases: list[Any] = []
         self._kept: list[Any] = [kernel]
         self._layers: list[Layer] = []
         x = call.input
-        bases = [x.data_ptr(), last.data_ptr()]
-        bases += [t.data_ptr() for t in (*call.state, *finals)]
+        bases = [t.data_ptr() for t in (x, last, *finals, *call.state)]
         bases += self._more(asked.lengths, call.reset)
         self._fills = Fills(len(bases))
         for index in range(stack.num_layers):
@@ -143,9 +136,10 @@ class Prepared:
                     self._fills.add(group.block, FIELDS["starts"], len(bases) - 1, backwards)
         return layer
 
-    def _out(self, x: Tensor) -> Tensor:
-        make = self._make_out
-        return make() if make else empty((x.shape[0], self._size), self._dtype)
+    def _results(self, x: Tensor) -> list[Tensor]:
+        """Memory for an output and the last states; packed, every call has another number of rows."""
+        first = [empty((x.shape[0], self._size), self._dtype)] if self._packed else []
+        return first + [make() for make in self._makers]
 
     def _between(self, x: Tensor) -> Tensor:
         """The output of a layer before the last; packed, of as many rows as there may be."""
@@ -170,14 +164,8 @@ class Prepared:
         out = "out" if self._dtype is torch.float32 else "low"
         found += [(FIELDS[out], 1)] if index + 1 == stack.num_layers else []
         found += [] if call.reset is None else [(FIELDS["reset"], 2 + 2 * count)]
-        found += [(FIELDS[f"initial{k}"], 2 + k) for k in range(count)]
-        return found + [(FIELDS[f"final{k}"], 2 + count + k) for k in range(count)]
-
-    def fits(self, x: Tensor, parameters: Sequence[Tensor]) -> bool:
-        """Whether the parameters lie where it was laid out for, and all is as the kernels read it."""
-        if [p.data_ptr() for p in parameters] != self._addresses:
-            return False
-        return self._guards(x, *parameters) or (plain(x, self._packed) and dense(self._stack, parameters))
+        found += [(FIELDS[f"final{k}"], 2 + k) for k in range(count)]
+        return found + [(FIELDS[f"initial{k}"], 2 + count + k) for k in range(count)]
 
     def run(
         self,
@@ -188,10 +176,9 @@ class Prepared:
         reset: Tensor | None,
     ) -> Result | None:
         """The call itself, the states being sound; None: the parameters do not hold what they held."""
-        out = self._out(x)
-        finals = [make() for make in self._make_finals]
+        made = self._results(x) if self._packed else [make() for make in self._makers]
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
-        bases = [x.data_ptr(), out.data_ptr(), *initial, *[f.data_ptr() for f in finals]]
+        bases = [x.data_ptr(), *[t.data_ptr() for t in made], *initial]
         if reset is not None or lengths is not None:
             bases += self._more(lengths, reset)
         self._fills.give(bases)
@@ -201,6 +188,6 @@ class Prepared:
             pool.run(self._work)
         if self._digest and self._digest.differs:
             return None
-        if self._lower is None or self._lower is self._dtype:
-            return out, tuple(finals)
-        return out.to(self._lower), tuple([f.to(self._lower) for f in finals])
+        if self._lower is not None and self._lower is not self._dtype:
+            made = [t.to(self._lower) for t in made]
+        return made[0], tuple(made[1:])

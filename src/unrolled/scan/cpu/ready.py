@@ -7,7 +7,8 @@ are ready otherwise, and the kernels run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -42,7 +43,18 @@ class _Kind(NamedTuple):
     most: int
     """Workers that it may have."""
     trial: Trial
-    ready: list[Prepared]
+    ready: defaultdict[int, list[Prepared]]
+    """By the workers that they are laid out for, those that no call is in."""
+    guards: Callable[..., bool]
+    """Whether input and parameters are as ever; no is not sure."""
+    given: tuple[Any, ...] | None
+    """What calls give beside them, where that is no more than (batch_first, lower)."""
+    indexed: bool
+
+    @property
+    def floats(self) -> int:
+        """Of scratch memory that lies by for them."""
+        return sum(one.floats for own in list(self.ready.values()) for one in own)
 
 
 _kinds: Kinds[_Kind] = Kinds()
@@ -69,33 +81,49 @@ def again(
     feature), how many rows each step has; the output is packed then. drops: whether dropout lies between
     the layers.
     """
-    if type(x) is not Tensor or transformed():
+    if transformed():
         return None
-    if drops:
-        # What is dropped hangs on how the layers' outputs lie: here as on the first call's long way.
-        if sizes is not None or not x.is_contiguous():
-            return None
-        asked = Asked(x, lengths, reset, batch_first, lower)
-        return stacked.again(again, stack, asked, parameters, state, None, True)
-    if sizes is None:
-        shape, strides = x.shape, None
-        if not x.is_contiguous():
-            x, strides = lying(x)
-    else:
-        lengths = ragged(x, sizes)
-        if lengths is None:
-            return None
-        shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
     # Not the stack itself, whose hash takes as long as all else here; what is kept with the number has it.
-    key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
-    kind = _kinds.get(key)
-    if kind is None:
-        _remember(key, stack, Asked(x, lengths, reset, batch_first, lower), parameters)
-        return None
-    if not (reset is None or plain_reset(reset, x)):
-        return None
-    if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
-        return None
+    kind = _kinds.last.get(id(stack))
+    if not (
+        kind is not None
+        and lengths is None
+        and reset is None
+        and sizes is None
+        and not drops
+        and kind.given == (batch_first, lower)
+        and kind.guards(x, *parameters)
+    ):
+        if type(x) is not Tensor:
+            return None
+        if drops:
+            # What is dropped hangs on how the layers' outputs lie: here as on the first call's long way.
+            if sizes is not None or not x.is_contiguous():
+                return None
+            asked = Asked(x, lengths, reset, batch_first, lower)
+            return stacked.again(again, stack, asked, parameters, state, None, True)
+        if sizes is None:
+            shape, strides = x.shape, None
+            if not x.is_contiguous():
+                x, strides = lying(x)
+        else:
+            lengths = ragged(x, sizes)
+            if lengths is None:
+                return None
+            shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
+        key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
+        kind = _kinds.get(key)
+        if kind is None:
+            _remember(key, stack, Asked(x, lengths, reset, batch_first, lower), parameters)
+            return None
+        if not (reset is None or plain_reset(reset, x)):
+            return None
+        if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
+            return None
+        if not (kind.guards(x, *parameters) or (plain(x, sizes is not None) and dense(stack, parameters))):
+            return None
+        if kind.given is not None:
+            _kinds.found(key, kind)
     if kind.most == 1:
         return _run(kind, None, 1, parameters, x, state, lengths, reset, batch_first, lower)
     with workers(kind.cost, kind.most, kind.trial) as (pool, count):
@@ -109,7 +137,11 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
     batch, time = asked.extent
     about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
     most = 1 if about < ALONE else batch * stack.hidden_size
-    _kinds.put(key, _Kind(stack, about, most, Trial(), []), parameters[0])
+    same = guards([x, *parameters]) if dense(stack, parameters) else lambda *_: False
+    given = (asked.batch_first, asked.lower) if asked.lengths is None and asked.reset is None else None
+    indexed = not x.is_floating_point()
+    kind = _Kind(stack, about, most, Trial(), defaultdict(list), same, given, indexed)
+    _kinds.put(key, kind, parameters[0])
 
 
 def _run(
@@ -124,43 +156,35 @@ def _run(
     batch_first: bool,
     lower: torch.dtype | None,
 ) -> Result | None:
-    ready = _taken(kind, count)
-    if ready is None or not ready.fits(x, parameters):
+    waiting = kind.ready[count]
+    try:
+        ready = waiting.pop()
+    except IndexError:
+        ready = None
+    if ready is None or [p.data_ptr() for p in parameters] != ready.addresses:
         ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
         if ready is None:
             return None
     states = ready.zeros if state is None else states_of(state, ready.shapes)
     result = None
-    if states is not None and in_range(x, kind.stack):
+    if states is not None and (not kind.indexed or in_range(x, kind.stack)):
         result = ready.run(pool, x, states, lengths, reset)
         if result is None:  # the parameters hold something else by now
             ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
             result = ready and ready.run(pool, x, states, lengths, reset)
     if ready is not None and ready.floats <= MOST_FLOATS:
-        kind.ready.append(ready)
+        waiting.append(ready)
     return result
 
 
 def _make_room(kind: _Kind, floats: int) -> None:
     """Lets the oldest of the other kinds go until so much more is within MOST_FLOATS."""
-    held = sum(one.floats for _, other in _kinds.items() for one in other.ready)
+    held = sum(other.floats for _, other in _kinds.items())
     for key, other in _kinds.items():
         if held + floats <= MOST_FLOATS:
             return
         if other is not kind and _kinds.drop(key) is not None:
-            held -= sum(one.floats for one in other.ready)
-
-
-def _taken(kind: _Kind, count: int) -> Prepared | None:
-    """One for so many workers that no other thread uses."""
-    for one in kind.ready:
-        if one.count == count:
-            try:
-                kind.ready.remove(one)
-            except ValueError:  # another thread was faster
-                continue
-            return one
-    return None
+            held -= other.floats
 
 
 def _made(
@@ -169,18 +193,15 @@ def _made(
     """A call of this kind laid out, if the engine takes it."""
     stack, x, reset = kind.stack, asked.x, asked.reset
     packed = isinstance(asked.lengths, Ragged)
-    if not plain(x, packed) or (x.dtype is torch.float32 and x.shape[-1] != stack.input_size):
-        return None
-    if not dense(stack, parameters):
+    if not kind.indexed and x.shape[-1] != stack.input_size:
         return None
     input = x if packed or asked.batch_first else x.transpose(0, 1)
     zeros = [torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(asked.extent[0])]
     reset = reset if reset is None or asked.batch_first else reset.transpose(0, 1)
     call = Call(stack, input, tuple(parameters), tuple(zeros), None, reset, lower=asked.lower)
-    same = guards([x, *parameters])  # as the modes are in which such calls come
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(call) is not None:
             return None
-        ready = Prepared(call, asked, same, pool, count)
+        ready = Prepared(call, asked, pool, count)
     _make_room(kind, ready.floats)
     return ready
