@@ -13,7 +13,7 @@ GUARD, PATTERN = 64, 12345.678
 @pytest.fixture
 def guarded(monkeypatch):
     """Every buffer that the engine asks for begins as NaN, between guards that must survive the test."""
-    from unrolled.scan.cpu import course, inference, layer, plans, prepared, results, room
+    from unrolled.scan.cpu import course, elastic, inference, layer, plans, prepared, results, room
 
     kept = []
 
@@ -28,9 +28,9 @@ def guarded(monkeypatch):
 
     for module in (layer, room):
         monkeypatch.setattr(module, "memory", memory)
-    for module in (course, inference, prepared, room):
+    for module in (course, elastic, inference, prepared, room):
         monkeypatch.setattr(module, "empty", empty)
-    for module in (course, prepared, results, room):
+    for module in (course, elastic, prepared, results, room):
         monkeypatch.setattr(module, "maker", lambda shape, dtype=torch.float32: lambda: empty(shape, dtype))
     monkeypatch.setattr(room, "like", lambda tensor: memory(tensor.numel()).view(tensor.shape))
     plans.clear()

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..stack import Call, Stack
 from . import refuses, stacked
 from .alike import (
+    MOST,
     Kinds,
     Result,
     guards,
@@ -29,6 +30,7 @@ from .alike import (
     transformed,
 )
 from .division import cost
+from .elastic import Elastic, most_steps
 from .pool import ALONE, Pool, workers
 from .prepared import Asked, Prepared, dense
 from .ragged import Ragged, ragged
@@ -43,13 +45,15 @@ class _Kind(NamedTuple):
     most: int
     """Workers that it may have."""
     trial: Trial
-    ready: defaultdict[int, list[Prepared]]
+    ready: defaultdict[int, list[Prepared | Elastic]]
     """By the workers that they are laid out for, those that no call is in."""
     guards: Callable[..., bool]
     """Whether input and parameters are as ever; no is not sure."""
     given: tuple[Any, ...] | None
     """What calls give beside them, where that is no more than (batch_first, lower)."""
     indexed: bool
+    seen: set[int] | None = None
+    """Of calls that differ in their number of steps alone, the numbers that have come."""
 
     @property
     def floats(self) -> int:
@@ -102,46 +106,96 @@ def again(
                 return None
             asked = Asked(x, lengths, reset, batch_first, lower)
             return stacked.again(again, stack, asked, parameters, state, None, True)
-        if sizes is None:
-            shape, strides = x.shape, None
-            if not x.is_contiguous():
-                x, strides = lying(x)
-        else:
-            lengths = ragged(x, sizes)
-            if lengths is None:
-                return None
-            shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
-        key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
-        kind = _kinds.get(key)
-        if kind is None:
-            _remember(key, stack, Asked(x, lengths, reset, batch_first, lower), parameters)
+        found = _found(stack, Asked(x, lengths, reset, batch_first, lower), parameters, sizes)
+        if found is None:
             return None
-        if not (reset is None or plain_reset(reset, x)):
-            return None
-        if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
-            return None
-        if not (kind.guards(x, *parameters) or (plain(x, sizes is not None) and dense(stack, parameters))):
-            return None
-        if kind.given is not None:
-            _kinds.found(key, kind)
+        kind, asked = found
+        if kind.seen is not None and stack.num_layers > 1:
+            return stacked.again(again, stack, asked, parameters, state, None, False)
+        x, lengths = asked.x, asked.lengths
     if kind.most == 1:
         return _run(kind, None, 1, parameters, x, state, lengths, reset, batch_first, lower)
     with workers(kind.cost, kind.most, kind.trial) as (pool, count):
         return _run(kind, pool, count, parameters, x, state, lengths, reset, batch_first, lower)
 
 
-def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> None:
+def _found(
+    stack: Stack, asked: Asked, parameters: Sequence[Tensor], sizes: Tensor | None
+) -> tuple[_Kind, Asked] | None:
+    """The kind of a call, and the call as that has it; None: its like has not come, or it is not sound."""
+    x, lengths, reset, batch_first, lower = asked
+    if sizes is None:
+        shape, strides = x.shape, None
+        if not x.is_contiguous():
+            x, strides = lying(x)
+    else:
+        lengths = ragged(x, sizes)
+        if lengths is None:
+            return None
+        shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
+    asked = Asked(x, lengths, reset, batch_first, lower)
+    key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
+    kind = _kinds.get(key)
+    if kind is None and (sizes is not None or reset is not None):
+        _remember(key, stack, asked, parameters)
+    elif kind is None:
+        kind = _like(key, stack, asked, parameters)
+        if kind is not None and kind.seen is not None and strides is not None:
+            x = x.contiguous()
+            asked = asked._replace(x=x)
+    if kind is None:
+        return None
+    if not (reset is None or plain_reset(reset, x)):
+        return None
+    if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
+        return None
+    if not (kind.guards(x, *parameters) or (plain(x, sizes is not None) and dense(stack, parameters))):
+        return None
+    if kind.given is not None:
+        _kinds.found(key, kind)
+    return kind, asked
+
+
+def _like(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
+    """The kind of a call whose like has come with another number of steps, and, when this number comes
+    again, its own from then on."""
+    x = asked.x
+    if not plain(x):
+        return None
+    batch, time = asked.extent
+    given = asked.lengths is None, asked.batch_first, asked.lower
+    like = (id(stack), batch, *x.shape[2:], most_steps(time), *given)
+    kind = _kinds.get(like)
+    if kind is None:
+        _remember(like, stack, asked, parameters, {time})
+        return None
+    seen = kind.seen or set()
+    if time in seen:
+        return _remember(key, stack, asked, parameters)
+    if len(seen) >= MOST:
+        seen.clear()
+    seen.add(time)
+    return kind
+
+
+def _remember(
+    key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor], seen: set[int] | None = None
+) -> _Kind | None:
     x, packed = asked.x, isinstance(asked.lengths, Ragged)
     if not plain(x, packed) or not x.numel() or not stack.input_size:
-        return
+        return None
     batch, time = asked.extent
+    time = time if seen is None else most_steps(time)
     about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
     most = 1 if about < ALONE else batch * stack.hidden_size
-    same = guards([x, *parameters]) if dense(stack, parameters) else lambda *_: False
-    given = (asked.batch_first, asked.lower) if asked.lengths is None and asked.reset is None else None
+    exact = seen is None and dense(stack, parameters)
+    same = guards([x, *parameters]) if exact else lambda *_: False
+    short = seen is None and asked.lengths is None and asked.reset is None
+    given = (asked.batch_first, asked.lower) if short else None
     indexed = not x.is_floating_point()
-    kind = _Kind(stack, about, most, Trial(), defaultdict(list), same, given, indexed)
+    kind = _Kind(stack, about, most, Trial(), defaultdict(list), same, given, indexed, seen)
     _kinds.put(key, kind, parameters[0])
+    return kind
 
 
 def _run(
@@ -189,12 +243,17 @@ def _make_room(kind: _Kind, floats: int) -> None:
 
 def _made(
     kind: _Kind, pool: Pool | None, count: int, parameters: Sequence[Tensor], asked: Asked
-) -> Prepared | None:
+) -> Prepared | Elastic | None:
     """A call of this kind laid out, if the engine takes it."""
     stack, x, reset = kind.stack, asked.x, asked.reset
     packed = isinstance(asked.lengths, Ragged)
     if not kind.indexed and x.shape[-1] != stack.input_size:
         return None
+    if kind.seen is not None:
+        batch, time = asked.extent
+        time = most_steps(time)
+        shape = (batch, time) if asked.batch_first else (time, batch)
+        x = torch.empty((*shape, *x.shape[2:]), dtype=x.dtype)
     input = x if packed or asked.batch_first else x.transpose(0, 1)
     zeros = [torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(asked.extent[0])]
     reset = reset if reset is None or asked.batch_first else reset.transpose(0, 1)
@@ -202,6 +261,9 @@ def _made(
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(call) is not None:
             return None
-        ready = Prepared(call, asked, pool, count)
+        if kind.seen is None:
+            ready = Prepared(call, asked, pool, count)
+        else:
+            ready = Elastic(call, asked.batch_first, asked.lengths is not None, pool, count)
     _make_room(kind, ready.floats)
     return ready

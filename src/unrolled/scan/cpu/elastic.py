@@ -1,0 +1,137 @@
+"""Calls laid out for some steps at most, of which each runs as many as its input has.
+
+A corpus has texts of a hundred lengths, and to lay a call out anew takes longer than to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..stack import Call
+from .alike import Result
+from .digest import Digest
+from .fields import FIELDS
+from .fills import Fills
+from .geometry import Geometry
+from .inference import fill_in, finals_of, low, output_like
+from .layer import Group, Layer
+from .machine import machine
+from .pack import packed
+from .pool import Pool, Work
+from .program import forward_kernel
+from .ragged import Ragged
+from .room import empty, maker
+
+_ROWS = {"x": "x_row", "indices": "i_row", "out": "out_row", "low": "low_row"}
+
+
+def most_steps(time: int, parts: int = 1) -> int:
+    """For how many steps a call of so many is laid out: of each octave, so many numbers."""
+    piece = max(1, (1 << (time - 1).bit_length()) // (2 * parts)) if time > 1 else 1
+    return -(-time // piece) * piece
+
+
+def reach(time: int, batch_first: bool, *tensors: Tensor) -> list[int]:
+    """How many steps; of each tensor where the first and the last one are, and the bytes between rows."""
+    found = [time]
+    for t in tensors:
+        row, step = t.stride()[:2] if batch_first else t.stride()[1::-1]
+        at, size = t.data_ptr(), t.element_size()
+        found += at, at + (time - 1) * step * size, row * size
+    return found
+
+
+def extend(fills: Fills, first: int, group: Group, reverse: bool, *tensors: tuple[str, int]) -> None:
+    """A group is to run as many steps as `reach` says, whose numbers are the bases from the first on.
+
+    tensors: the field of each one's address, and the bytes before the part of it that is meant."""
+    fills.add(group.block, FIELDS["steps"], first)
+    for row in range(len(group.rows.ends)):  # where lengths are dealt, that comes later
+        fills.add(group.rows.ends, row, first)
+    for index, (name, skip) in enumerate(tensors):
+        at = first + 1 + 3 * index
+        fills.add(group.block, FIELDS[name], at + reverse, skip)
+        fills.add(group.block, FIELDS[_ROWS[name]], at + 2)
+
+
+class Elastic:
+    """An inference call of one layer laid out for `count` workers: all but how many steps it has, and where
+    its input, output and states lie.
+
+    call: one of as many steps as there may be; batch_first: as its input is given; lengths: whether it has
+    some."""
+
+    def __init__(self, call: Call, batch_first: bool, lengths: bool, pool: Pool | None, count: int) -> None:
+        stack, self.count, self._batch_first = call.stack, count, batch_first
+        kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+        self._digest = Digest(call.parameters, count)
+        self.addresses = [p.data_ptr() for p in call.parameters]
+        """Where the parameters lie that it was laid out for."""
+        self.zeros, self.shapes = call.state, [s.shape for s in call.state]
+        self._zeros = [s.data_ptr() for s in call.state]
+        self._size = stack.output_size * stack.directions
+        self._lower, self._dtype = call.lower, low(call.lower)
+        self._makers = [maker(shape, self._dtype) for shape in self.shapes]
+        indexed, (batch, most) = call.indexed, call.input.shape[:2]
+        geometry = Geometry(stack, kernel.shape, stack.input_size, batch, most)
+        layer = Layer(geometry, count, False, indexed, lengths)
+        parameters = stack.parts(call.parameters, 0)
+        made = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
+        out = output_like(call.input, self._size, self._dtype)
+        finals = finals_of(call.state, self._dtype)
+        fill_in(layer, call, 0, [p.pointers for p in made], (call.input, out, finals))
+        self._fills = self._filled(layer, indexed, [t.data_ptr() for t in (*finals, *call.state)])
+        first = [self._digest.jobs, self._fills.work(count)]
+        first += [layer.deal.work(count)] if layer.deal else []
+        self._work = Work([first, layer.scan(kernel.address)])
+        self._kept: list[Any] = [kernel, layer, made]
+        self.floats = sum(group.scratch.numel() for group in layer.groups)
+
+    def _filled(self, layer: Layer, indexed: bool, states: list[int]) -> Fills:
+        """What a call gives: its last and initial states, what `reach` says, and lengths.
+
+        states: where those lie for which the layer's blocks were filled in."""
+        count = len(states)
+        fills = Fills(count + 7 + layer.lengths)
+        size = layer.geometry.stack.output_size * self._dtype.itemsize
+        tensors = "indices" if indexed else "x", "out" if self._dtype.itemsize == 4 else "low"
+        for direction, groups in enumerate(layer.directions):
+            for group in groups:
+                extend(fills, count, group, direction == 1, (tensors[0], 0), (tensors[1], direction * size))
+                for base, at in enumerate(states):
+                    kind, k = divmod(base, count // 2)
+                    word = FIELDS[f"{('final', 'initial')[kind]}{k}"]
+                    fills.add(group.block, word, base, int(group.block[word]) - at)
+        if layer.deal is not None:
+            fills.add(layer.deal.words, 0, count + 7)
+            fills.add(layer.deal.words, 3, count)
+        return fills
+
+    def run(
+        self,
+        pool: Any,
+        x: Tensor,
+        states: Sequence[Tensor],
+        lengths: Tensor | Ragged | None,
+        reset: Tensor | None,
+    ) -> Result | None:
+        """As `Prepared.run`; the lengths are no packed one's, and there is no reset."""
+        time = x.shape[1 if self._batch_first else 0]
+        out, *finals = empty((*x.shape[:2], self._size), self._dtype), *[make() for make in self._makers]
+        initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
+        bases = [*[t.data_ptr() for t in finals], *initial, *reach(time, self._batch_first, x, out)]
+        if isinstance(lengths, Tensor):
+            bases.append(lengths.data_ptr())
+        self._fills.give(bases)
+        if pool is None:
+            self._work.alone()
+        else:
+            pool.run(self._work)
+        if self._digest.differs:
+            return None
+        if self._lower is not None and self._lower is not self._dtype:
+            out, *finals = [t.to(self._lower) for t in (out, *finals)]
+        return out, tuple(finals)

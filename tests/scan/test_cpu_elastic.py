@@ -1,0 +1,159 @@
+"""Calls of ever new numbers of steps, which are laid out for some at most: the bits of those laid out for
+their own."""
+
+import copy
+import random
+
+import pytest
+import torch
+from cpu_cases import EVERY, LIES, flat, given, layer, states
+
+import unrolled as ur
+from unrolled.scan import scan
+from unrolled.scan.cpu import elastic, ready
+
+CASES = [
+    ("rnn_tanh", {}, 1),
+    ("rnn_relu", {"bias": False}, 7),
+    ("gru", {"bidirectional": True}, 1),
+    ("gru", {"num_layers": 2}, 4),
+    ("lstm", {"bidirectional": True, "num_layers": 2}, 5),
+    ("lstm", {"proj_size": 6, "bidirectional": True}, 4),
+    ("slstm", {}, 3),
+    ("indrnn", {"num_layers": 3}, 3),
+    ("min_gru", {"bidirectional": True}, 6),
+    ("of_ones_own", {"bidirectional": True}, 3),
+    ("gru", {}, 40),
+]
+TIMES = (17, 31, 18, 32, 23, 29, 20, 27)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """How many steps of how many each call had that was laid out for some at most."""
+    done, run = [], elastic.Elastic.run
+
+    def counted(self, pool, x, *rest):
+        done.append(tuple(x.shape[:2]))
+        return run(self, pool, x, *rest)
+
+    monkeypatch.setattr(elastic.Elastic, "run", counted)
+    return done
+
+
+def same(got, wanted):
+    assert all(
+        torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(flat(got), flat(wanted), strict=True)
+    )
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("name", "options", "batch"), CASES)
+@torch.no_grad()
+def test_ever_new_lengths_give_the_same_bits(
+    name, options, batch, threads, batch_first, lengths, runs, set_threads
+):
+    set_threads(threads)
+    module = layer(name, 13, 19, **options)
+    module.batch_first = batch_first
+    for time in TIMES:
+        x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13)
+        more = {"lengths": torch.randint(0, time + 1, (batch,))} if lengths else {}
+        state = given(states(module, batch)) if time % 2 else None
+        anew = copy.deepcopy(module)
+        same(module(x, state, **more), anew(x, state, **more))
+    layers = options.get("num_layers", 1)
+    assert len(runs) >= layers * (len(TIMES) - 1 - layers)
+
+
+@torch.no_grad()
+def test_symbols_of_ever_new_lengths(runs):
+    vocabulary = ur.Vocabulary("abcdefg")
+    module = layer("gru", 7, 21, bidirectional=True)
+    random.seed(0)
+    for time in TIMES:
+        texts = ["".join(random.choices("abcdefg", k=n)) for n in (time, 3, 0, time)]
+        batch = vocabulary.encode(texts)
+        same(module(batch), copy.deepcopy(module)(batch))
+    assert len(runs) == len(TIMES) - 1
+    with pytest.raises(ur.Error, match="indices"):
+        scan(module.stack, torch.full((4, 25), 7), module._flat(), batch_first=True)
+
+
+@pytest.mark.parametrize("lies", LIES)
+@torch.no_grad()
+def test_inputs_that_lie_otherwise(lies, runs):
+    module = layer("lstm", 6, 11)
+    for time in TIMES:
+        x = LIES[lies](torch.randn(4, time, 6))
+        same(module(x), copy.deepcopy(module)(x))
+    assert runs
+
+
+@torch.no_grad()
+def test_lengths_that_come_again_have_a_way_of_their_own(runs):
+    module = ur.GRU(3, 5)
+    for time in (9, 10, 11, 10, 11, 10, 11):
+        module(torch.randn(time, 2, 3))
+    assert len(runs) == 2
+    found = [k for _, k in ready._kinds.items() if k.stack is module.stack]
+    assert len(found) == 3  # one for all, and 10 and 11
+
+
+@torch.no_grad()
+def test_weights_that_change_are_seen(runs):
+    module = ur.LSTM(4, 7)
+    for time in TIMES:
+        x = torch.randn(time, 2, 4)
+        same(module(x), copy.deepcopy(module)(x))
+        module.weight_hh_l0.data.mul_(1.1)
+    assert len(runs) > len(TIMES) - 1  # once more where the weights were found others
+    module.weight_ih_l0.data = torch.randn(28, 4)
+    x = torch.randn(22, 2, 4)
+    same(module(x), copy.deepcopy(module)(x))
+
+
+@torch.no_grad()
+def test_what_is_wrong_is_refused_as_ever(runs):
+    module = ur.GRU(4, 7, batch_first=True)
+    for time in TIMES[:3]:
+        module(torch.randn(2, time, 4), lengths=[1, time])
+    with pytest.raises(ur.Error, match="lengths"):
+        module(torch.randn(2, 19, 4), lengths=torch.tensor([1, 20]))
+    with pytest.raises(ur.Error, match="hidden"):
+        module(torch.randn(2, 21, 4), torch.zeros(1, 3, 7), lengths=[1, 2])
+    with pytest.raises(ur.Error, match="input"):
+        module(torch.randn(2, 22, 5), lengths=[1, 2])
+    assert module.double()(torch.randn(2, 24, 4).double())[0].dtype is torch.float64
+
+
+@torch.no_grad()
+def test_autocast_rounds_as_ever(runs):
+    module = ur.LSTM(5, 8, bidirectional=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        for time in TIMES:
+            x = torch.randn(time, 3, 5)
+            same(module(x), copy.deepcopy(module)(x))
+    assert runs
+
+
+@pytest.mark.parametrize("parts", [1, 8])
+def test_how_many_steps_are_laid_out(parts):
+    for time in range(1, 3000):
+        most = elastic.most_steps(time, parts)
+        assert time <= most <= time + max(0, (1 << (time - 1).bit_length()) // 2 // parts - 1)
+        assert elastic.most_steps(most, parts) == most
+    assert len({elastic.most_steps(time, parts) for time in range(513, 1025)}) == parts
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("name", EVERY)
+@torch.no_grad()
+def test_every_cell(name, runs):
+    module = layer(name, 5, 17)
+    for time in TIMES[:4]:
+        x = torch.randn(3, time, 5)
+        same(module(x), copy.deepcopy(module)(x))
+    assert len(runs) == 3
