@@ -1,5 +1,5 @@
-"""Calls of ever new numbers of steps, which are laid out for some at most: the bits of those laid out for
-their own."""
+"""Calls of ever new numbers of steps, which are laid out for some at most: the bits and gradients of those
+laid out for their own."""
 
 import copy
 import random
@@ -7,10 +7,11 @@ import random
 import pytest
 import torch
 from cpu_cases import EVERY, LIES, flat, given, layer, states
+from torch.autograd.graph import save_on_cpu
 
 import unrolled as ur
 from unrolled.scan import scan
-from unrolled.scan.cpu import elastic, ready
+from unrolled.scan.cpu import elastic, practice, ready
 
 CASES = [
     ("rnn_tanh", {}, 1),
@@ -42,9 +43,8 @@ def runs(monkeypatch):
 
 
 def same(got, wanted):
-    assert all(
-        torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(flat(got), flat(wanted), strict=True)
-    )
+    some, other = (r if isinstance(r, list) else flat(r) for r in (got, wanted))
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(some, other, strict=True))
 
 
 @pytest.mark.parametrize("lengths", [False, True])
@@ -95,11 +95,11 @@ def test_inputs_that_lie_otherwise(lies, runs):
 @torch.no_grad()
 def test_lengths_that_come_again_have_a_way_of_their_own(runs):
     module = ur.GRU(3, 5)
-    for time in (9, 10, 11, 10, 11, 10, 11):
+    for time in (9, *(10, 11) * 20):
         module(torch.randn(time, 2, 3))
-    assert len(runs) == 2
+    assert len(runs) == 2 * (elastic._OFTEN - 1)
     found = [k for _, k in ready._kinds.items() if k.stack is module.stack]
-    assert len(found) == 3  # one for all, and 10 and 11
+    assert len(found) == 4  # 9, one for all, and 10 and 11
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def test_weights_that_change_are_seen(runs):
         x = torch.randn(time, 2, 4)
         same(module(x), copy.deepcopy(module)(x))
         module.weight_hh_l0.data.mul_(1.1)
-    assert len(runs) > len(TIMES) - 1  # once more where the weights were found others
+    assert len(runs) > len(TIMES)  # once more where the weights were found others
     module.weight_ih_l0.data = torch.randn(28, 4)
     x = torch.randn(22, 2, 4)
     same(module(x), copy.deepcopy(module)(x))
@@ -157,3 +157,127 @@ def test_every_cell(name, runs):
         x = torch.randn(3, time, 5)
         same(module(x), copy.deepcopy(module)(x))
     assert len(runs) == 3
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Of the layers' training calls, for how many steps each was laid out and how many it had."""
+    done = []
+
+    class Noted(practice.Scan):
+        def forward(self, pool, count, x, *rest):
+            form = self.course.form
+            if form.elastic:
+                done.append((form.time, x.shape[1 if self.batch_first else 0]))
+            return super().forward(pool, count, x, *rest)
+
+    monkeypatch.setattr(practice, "Scan", Noted)
+    return done
+
+
+def gradients(module, x, state, **options):
+    """Results and all gradients of a call; the longest kept part of them as tensors."""
+    x = x.detach().requires_grad_()
+    state = None if state is None else [s.detach().requires_grad_() for s in state]
+    results = flat(module(x, None if state is None else given(state), **options))
+    torch.manual_seed(3)
+    total = sum((r * torch.randn(r.shape)).sum() for r in results)
+    return results, torch.autograd.grad(total, [x, *(state or ()), *module.parameters()])
+
+
+def close(got, wanted):
+    for some, other in zip(got, wanted, strict=True):
+        for a, b in zip(some, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.detach().abs().max())))
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("name", "options", "batch"), CASES)
+def test_gradients(name, options, batch, threads, batch_first, lengths, steps, set_threads):
+    set_threads(threads)
+    module = layer(name, 13, 19, **options)
+    module.batch_first = batch_first
+    for time in TIMES:
+        x = torch.randn(*((batch, time) if batch_first else (time, batch)), 13)
+        more = {"lengths": torch.randint(0, time + 1, (batch,))} if lengths else {}
+        state = states(module, batch) if time % 2 else None
+        got, wanted = (gradients(m, x, state, **more) for m in (module, copy.deepcopy(module)))
+        same(got[0], wanted[0])
+        close(got, wanted)
+    assert len(steps) == options.get("num_layers", 1) * (len(TIMES) - 1)
+    assert all(most >= time for most, time in steps)
+    assert any(most > time for most, time in steps)
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("name", EVERY)
+def test_every_cells_gradients(name, steps):
+    module = layer(name, 5, 17, bidirectional=True)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0.3)  # rnn_relu's states would grow without end
+    for time in (401, 17, 403, 18, 90):  # of pieces of many lengths
+        x, state = torch.randn(3, time, 5), states(module, 3)
+        close(gradients(module, x, state), gradients(copy.deepcopy(module), x, state))
+    assert len(steps) == 4
+
+
+def test_symbols_gradients(steps):
+    vocabulary = ur.Vocabulary("abcdefg")
+    module = layer("lstm", 7, 21, bidirectional=True)
+    for time in TIMES:
+        batch = vocabulary.encode(["".join(random.choices("abcdefg", k=n)) for n in (time, 3, 0, time)])
+        found = []
+        for m in (module, copy.deepcopy(module)):
+            m.zero_grad()
+            m(batch)[0].square().sum().backward()
+            found.append([p.grad for p in m.parameters()])
+        close([found[0]], [found[1]])
+    assert len(steps) == len(TIMES) - 1
+
+
+def test_graphs_of_many_lengths_at_once(steps):
+    module, wanted = ur.GRU(5, 9), ur.GRU(5, 9)
+    wanted.load_state_dict(module.state_dict())
+    inputs = [torch.randn(time, 2, 5) for time in (*TIMES, 40, 300, 299)]
+    outputs = [module(x)[0] for x in inputs]
+    sum(o.square().sum() for o in outputs[::-1]).backward()
+    for x in inputs:
+        with ur.engine("reference"):
+            wanted(x)[0].square().sum().backward()
+    for p, q in zip(module.parameters(), wanted.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-4 * float(q.grad.abs().max()))
+    assert len(steps) == len(inputs) - 1
+
+
+def test_what_is_kept_elsewhere_and_second_derivatives(steps):
+    module = layer("gru", 4, 6, bidirectional=True)
+    for time in TIMES:
+        x = torch.randn(2, time, 4, requires_grad=True)
+        with save_on_cpu():
+            kept = module(x, lengths=[time, 3])[0]
+        got = torch.autograd.grad(kept.square().sum(), x)
+        anew = copy.deepcopy(module)(x, lengths=[time, 3])[0]
+        close([got], [torch.autograd.grad(anew.square().sum(), x)])
+        found = []
+        for m in (module, copy.deepcopy(module)):
+            (first,) = torch.autograd.grad(m(x)[0].square().sum(), x, create_graph=True)
+            found.append(torch.autograd.grad(first.square().sum(), x))
+        close([found[0]], [found[1]])
+    assert steps
+
+
+def test_unread_outputs_and_resets(steps):
+    module = layer("lstm", 4, 6)
+    for time in TIMES:
+        x, resets = torch.randn(2, time, 4), torch.rand(2, time) < 0.2
+        found = []
+        for m in (module, copy.deepcopy(module)):
+            m.zero_grad()
+            m(x)[1][0].sum().backward()
+            m(x, reset=resets)[0].sum().backward()
+            found.append([p.grad for p in m.parameters()])
+        close([found[0]], [found[1]])
+    assert len(steps) == len(TIMES) - 1

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..stack import Stack
 from .alike import guards
 from .division import cost
+from .elastic import extend, reach
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
@@ -23,6 +24,7 @@ from .pool import Pool, Work
 from .program import Kernel
 from .ragged import Ragged
 from .room import empty, maker, whole_lines
+from .segments import cut
 from .trial import trial_of
 
 
@@ -43,7 +45,7 @@ class Form(NamedTuple):
 
     workers: how many do the forward pass. indexed: whether the input is symbols. resets, lengths: whether
     sequences begin anew, and end early. turned: whether time comes first in the output's memory. packed:
-    whether input and output are.
+    whether input and output are. elastic: whether calls have fewer time steps as well.
     """
 
     stack: Stack
@@ -56,6 +58,7 @@ class Form(NamedTuple):
     lengths: bool
     turned: bool
     packed: bool = False
+    elastic: bool = False
 
 
 class Course:
@@ -63,7 +66,7 @@ class Course:
     tensors lie. One step has it at a time."""
 
     def __init__(self, form: Form) -> None:
-        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed = form
+        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed, elastic = form
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
         self.form, self.stack, self.kernel, self.turned = form, stack, kernel, turned
         size = stack.output_size * stack.directions
@@ -74,7 +77,7 @@ class Course:
         self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, batch, time)
         """Of its backward passes."""
-        self.layer = Layer(geometry, count, True, indexed, lengths, packed)
+        self.layer = Layer(geometry, count, True, indexed, lengths, packed, elastic)
         self._work: Work | None = None
         self._backward: dict[tuple[bool, bool, int], Backward] = {}
         self.floats = 0
@@ -106,9 +109,10 @@ class Course:
 
     def results(self, dtype: torch.dtype, x: Tensor) -> list[Tensor]:
         """What a step's output and last states are written to, as they lie in memory."""
-        if self._packed:  # every step has another number of rows
+        if self._packed or self.layer.elastic:  # every step has another number of rows, or of time steps
             (*_, size), *slots = self._shapes
-            return [empty(shape, dtype) for shape in ((x.shape[0], size), *slots)]
+            lead = x.shape[:1] if self._packed else x.shape[:2]
+            return [empty(shape, dtype) for shape in ((*lead, size), *slots)]
         makers = self._makers.get(dtype)
         if makers is None:
             makers = self._makers[dtype] = [maker(shape, dtype) for shape in self._shapes]
@@ -119,8 +123,8 @@ class Course:
     ) -> list[Packed]:
         """The parameters, which lie at these addresses, in panels by direction."""
         made = []
-        for direction, cut in enumerate(self._cuts):
-            own, at = parameters[cut], addresses[cut]
+        for direction, slots in enumerate(self._cuts):
+            own, at = parameters[slots], addresses[slots]
             kept = self._panels[direction]
             if kept is None or not kept.of(own, at):
                 kept = panels_of(self.stack, self.kernel.shape, own, self.indexed)
@@ -148,7 +152,7 @@ class Course:
         self._give(tensors, history, own).fill()
 
     def _give(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> Fills:
-        x, state, out, finals, reset, _, packed = tensors
+        x, state, out, finals, reset, batch_first, packed = tensors
         bases = [x.data_ptr(), out.data_ptr(), history.data_ptr()]
         bases.append(0 if reset is None else reset.data_ptr())
         for given in (state, finals):
@@ -158,6 +162,11 @@ class Course:
             bases.append(p.address)
         if packed is not None:
             bases.append(packed.starts.ctypes.data)
+        if self.layer.elastic:
+            time = x.shape[1 if batch_first else 0]
+            bases += reach(time, batch_first, x, out)
+            for group in self.layer.groups:
+                cut(group, time)
         if self._fills is None:
             self._fills = self._laid_out(tensors, bases, own)
         self._fills.give(bases)
@@ -174,8 +183,8 @@ class Course:
         read = there(dout)
         read = read if read.stride(-1) == 1 else read.contiguous()
         places = lying(read, not self.turned, self.stack.directions, self.stack.output_size)
-        # Packed, each step has another number of rows.
-        if read is dout and not self._packed:
+        # Packed, each step has another number of rows, and elastic, of time steps.
+        if read is dout and not self._packed and not self.layer.elastic:
             self._usual = guards([dout]), places
         return read, places
 
@@ -190,15 +199,16 @@ class Course:
     @property
     def moving(self) -> list[int]:
         """The words of a group's block that differ from step to step."""
-        return sorted(self._fills.words) if self._fills else []
+        words = self._fills.words if self._fills else set()
+        return sorted(words | {FIELDS["segments"]} if self.layer.elastic else words)
 
     def _laid_out(self, tensors: Step, bases: list[int], own: Sequence[Packed]) -> Fills:
         x, state, out, finals, reset, batch_first, packed = tensors
         x = x if batch_first else x.transpose(0, 1)
         out = out.transpose(0, 1) if self.turned else out
         fills, count = Fills(len(bases)), len(state)
-        outside = {"indices" if self.indexed else "x": 0}
-        outside["out" if out.dtype is torch.float32 else "low"] = 1
+        read, written = "indices" if self.indexed else "x", "out" if out.dtype is torch.float32 else "low"
+        outside = {} if self.layer.elastic else {read: 0, written: 1}
         outside |= {f"initial{k}": 4 + k for k in range(count)}
         outside |= {f"final{k}": 4 + count + k for k in range(count)}
         if reset is not None:
@@ -218,6 +228,11 @@ class Course:
                     fills.add(group.block, FIELDS[name], 4 + 2 * count + direction, offset)
                 if packed is not None:
                     fills.add(group.block, FIELDS["starts"], len(bases) - 1, 8 * direction * packed.time)
+                if self.layer.elastic:
+                    skip = direction * size * out.element_size()
+                    extend(fills, len(bases) - 7, group, reverse, (read, 0), (written, skip))
+        if self.layer.elastic and self.layer.deal is not None:
+            fills.add(self.layer.deal.words, 3, len(bases) - 7)
         for group, name, start in self._places:
             fills.add(group.block, FIELDS[name], 2, 4 * start)
         return fills

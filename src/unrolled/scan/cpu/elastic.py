@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..stack import Call
-from .alike import Result
+from .alike import MOST, Kinds, Result
 from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
@@ -32,6 +32,22 @@ def most_steps(time: int, parts: int = 1) -> int:
     """For how many steps a call of so many is laid out: of each octave, so many numbers."""
     piece = max(1, (1 << (time - 1).bit_length()) // (2 * parts)) if time > 1 else 1
     return -(-time // piece) * piece
+
+
+_OFTEN, _FEW = 8, 16
+_seen: Kinds[dict[int, int]] = Kinds()
+
+
+def fixed(key: Any, time: int, parameter: Tensor) -> bool:
+    """Whether a call of so many steps is laid out for them alone: no others have come with this key, or few
+    others and these often. Otherwise that takes more than it spares."""
+    seen = _seen.get(key)
+    if seen is None:
+        _seen.put(key, seen := {}, parameter)
+    times = seen[time] = seen.get(time, 0) + 1
+    if len(seen) > MOST:
+        seen.pop(next(iter(seen.copy())), None)
+    return len(seen) == 1 or (times >= _OFTEN and len(seen) <= _FEW)
 
 
 def reach(time: int, batch_first: bool, *tensors: Tensor) -> list[int]:
@@ -77,7 +93,7 @@ class Elastic:
         self._makers = [maker(shape, self._dtype) for shape in self.shapes]
         indexed, (batch, most) = call.indexed, call.input.shape[:2]
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, most)
-        layer = Layer(geometry, count, False, indexed, lengths)
+        layer = Layer(geometry, count, False, indexed, lengths, elastic=True)
         parameters = stack.parts(call.parameters, 0)
         made = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
         out = output_like(call.input, self._size, self._dtype)

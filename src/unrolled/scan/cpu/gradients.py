@@ -47,7 +47,8 @@ class Backward:
     ) -> None:
         self._stack, self._memory, self._dinitial = stack, Memory(), dinitial
         self._dx = dx and not indexed and layer.geometry.shape.reads_input
-        self._short, self._packed = layer.lengths, layer.packed
+        self._short, self._varying = layer.lengths, layer.packed or layer.elastic
+        self._packed = layer.packed
         groups = sum(len(own) for own in layer.directions)
         parts = _small(layer)
         apart = parts and groups >= count
@@ -128,8 +129,8 @@ class Backward:
         return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
 
     def _places(self, dx: Tensor, batch_first: bool) -> list[Place]:
-        if self._packed:
-            return lying(dx, True, len(self._sides))
+        if self._varying:
+            return lying(dx, batch_first or self._packed, len(self._sides))
         # All inputs have one shape, and lie alike.
         self._lying = self._lying or lying(dx, batch_first, len(self._sides))
         return self._lying
@@ -138,6 +139,8 @@ class Backward:
         if self._packed:
             return room.like(x)
         # A row that ends early gets no gradient past its end.
+        if x.is_contiguous() and self._varying:
+            return room.like(x).zero_() if self._short else room.like(x)
         if x.is_contiguous():
             # All inputs have one shape.
             self._make = self._make or room.maker(x.shape)

@@ -40,7 +40,8 @@ class Rows(NamedTuple):
 class Group:
     """One group's fields and memory: everything but the tensors of a particular call.
 
-    workers: how many share its units. fed: whether another one makes the input product (`ahead`)."""
+    workers: how many share its units. fed: whether another one makes the input product (`ahead`). elastic:
+    whether it runs as many steps as a call has, up to those of the geometry."""
 
     def __init__(
         self,
@@ -51,8 +52,11 @@ class Group:
         training: bool,
         indexed: bool,
         packed: bool,
+        elastic: bool,
     ) -> None:
-        self.rows, self.geometry = rows, geometry
+        self.rows, self.geometry, self.elastic = rows, geometry, elastic
+        self.pieces: np.ndarray | None = None
+        """The rows of each piece of its products after a backward scan (`segments`)."""
         self.block = np.zeros(len(FIELDS), dtype=np.int64)
         self.address = self.block.ctypes.data
         self._alive: list[Any] = []
@@ -186,8 +190,9 @@ class Layer:
         indexed: bool,
         lengths: bool,
         packed: bool = False,
+        elastic: bool = False,
     ) -> None:
-        self.geometry, self.lengths, self.packed = geometry, lengths, packed
+        self.geometry, self.lengths, self.packed, self.elastic = geometry, lengths, packed, elastic
         directions = geometry.stack.directions
         features = geometry.input_size if geometry.shape.reads_input and not indexed else 0
         apart, together, fed = division(geometry, features, workers, training)
@@ -196,7 +201,7 @@ class Layer:
             # The larger ones first, as `deal` deals.
             parts = np.array_split(np.arange(geometry.batch, dtype=np.int64), apart)
             rows = [Rows.of(_mixed(part), geometry.time, not lengths) for part in parts]
-            kind = together, fed, training, indexed, packed
+            kind = together, fed, training, indexed, packed, elastic
             self.directions.append([Group(geometry, r, *kind) for r in rows])
         self.groups = [g for own in self.directions for g in own]
         jobs = assign([g.address for g in self.groups], 2 if fed else together, workers)

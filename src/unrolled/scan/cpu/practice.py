@@ -29,6 +29,7 @@ from .alike import (
 )
 from .course import Course, Form
 from .division import cost, most_groups
+from .elastic import fixed, most_steps
 from .lent import outside
 from .machine import machine
 from .plans import take
@@ -54,6 +55,8 @@ class _Kind(NamedTuple):
     trial: Trial
     guards: Callable[..., bool]
     """Whether input and parameters are as ever, and one of them wants a gradient; no is not sure."""
+    steps: int | None = None
+    """For how many it is laid out, where calls have fewer as well."""
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are its parameters, and what they were."""
@@ -107,7 +110,16 @@ def again(
     if not as_ever:
         if not plain(x, sizes is not None) or x.is_inference():
             return None
-        if kind is None or not kind.holds(parameters):
+        if (
+            kind is None
+            and sizes is None
+            and reset is None
+            and not _fixed(stack, Asked(*given), parameters)
+        ):
+            kind = _like(stack, Asked(*given), parameters)
+            if kind is not None:
+                x, strides, shape = x.contiguous(), "elastic", (x.shape[1 - batch_first], kind.steps)
+        elif kind is None or not kind.holds(parameters):
             kind = _remember(key, stack, Asked(*given), parameters)
     if kind is None or not (reset is None or plain_reset(reset, x)):
         return None
@@ -121,7 +133,7 @@ def again(
     with workers(kind.cost, kind.most, kind.trial) if kind.most > 1 else alone as (pool, count):
         whole = (stack, x.dtype, shape, strides, reset is None, lengths is None, batch_first, lower)
         whole += count, most_groups()
-        course = take(whole) or _course(kind, Asked(*given), count)
+        course = take(whole) or _course(kind, Asked(x, *given[1:]), count)
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)
         scan = Scan(whole, course, batch_first, lengths, reset, lower)
@@ -131,12 +143,31 @@ def again(
     return output.to(lower), tuple([s.to(lower) for s in last])
 
 
+_PARTS = 4
+"""To how many numbers of steps an octave's are made up: a step's memory is that of the steps it is laid out
+for."""
+
+
+def _fixed(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> bool:
+    batch, time = asked.extent
+    return fixed(("training", id(stack), batch, *asked.x.shape[2:], asked.batch_first), time, parameters[0])
+
+
+def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
+    """The kind of calls with up to so many steps."""
+    batch, time = asked.extent
+    most = most_steps(time, _PARTS)
+    key = (id(stack), batch, *asked.x.shape[2:], most, asked.batch_first)
+    kind = _kinds.get(key)
+    return kind if kind and kind.holds(parameters) else _remember(key, stack, asked, parameters, most)
+
+
 def _course(kind: _Kind, asked: Asked, count: int) -> Course:
     packed, indexed = isinstance(asked.lengths, Ragged), not asked.x.is_floating_point()
-    turned = not packed and not asked.batch_first
+    turned, (batch, time) = not packed and not asked.batch_first, asked.extent
     lengths, resets = asked.lengths is not None, asked.reset is not None
-    same = (count, indexed, resets, lengths, turned, packed)
-    return Course(Form(kind.stack, kind.kernel, *asked.extent, *same))
+    same = (count, indexed, resets, lengths, turned, packed, kind.steps is not None)
+    return Course(Form(kind.stack, kind.kernel, batch, kind.steps or time, *same))
 
 
 def _call(stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: tuple[Tensor, ...]) -> Call:
@@ -144,7 +175,9 @@ def _call(stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: tuple
     return Call(stack, asked.x.transpose(0, 1) if turned else asked.x, tuple(parameters), state)
 
 
-def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
+def _remember(
+    key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor], steps: int | None = None
+) -> _Kind | None:
     """What these calls have in common, if the engine takes them and nothing is wrong with them."""
     x, (batch, time) = asked.x, asked.extent
     if not x.numel() or not stack.input_size:
@@ -163,8 +196,8 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
             return None
     kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
     own = [weakref.ref(p) for p in parameters]
-    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
-    graded = any([t.requires_grad for t in (x, *parameters)])
+    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, steps or time)
+    graded = steps is None and any([t.requires_grad for t in (x, *parameters)])
     kind = _Kind(
         stack=stack,
         parameters=own,
@@ -175,6 +208,7 @@ def _remember(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]
         most=1 if about < ALONE else batch * stack.hidden_size,
         trial=Trial(),
         guards=guards([x, *parameters]) if graded else lambda *_: False,
+        steps=steps,
     )
     _kinds.put(key, kind, parameters[0])
     return kind

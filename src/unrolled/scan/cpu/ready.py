@@ -17,7 +17,6 @@ from torch import Tensor
 from ..stack import Call, Stack
 from . import refuses, stacked
 from .alike import (
-    MOST,
     Kinds,
     Result,
     guards,
@@ -30,7 +29,7 @@ from .alike import (
     transformed,
 )
 from .division import cost
-from .elastic import Elastic, most_steps
+from .elastic import Elastic, fixed, most_steps
 from .pool import ALONE, Pool, workers
 from .prepared import Asked, Prepared, dense
 from .ragged import Ragged, ragged
@@ -52,8 +51,8 @@ class _Kind(NamedTuple):
     given: tuple[Any, ...] | None
     """What calls give beside them, where that is no more than (batch_first, lower)."""
     indexed: bool
-    seen: set[int] | None = None
-    """Of calls that differ in their number of steps alone, the numbers that have come."""
+    steps: int | None = None
+    """For how many it is laid out, where calls have fewer as well."""
 
     @property
     def floats(self) -> int:
@@ -110,7 +109,7 @@ def again(
         if found is None:
             return None
         kind, asked = found
-        if kind.seen is not None and stack.num_layers > 1:
+        if kind is None:
             return stacked.again(again, stack, asked, parameters, state, None, False)
         x, lengths = asked.x, asked.lengths
     if kind.most == 1:
@@ -121,8 +120,9 @@ def again(
 
 def _found(
     stack: Stack, asked: Asked, parameters: Sequence[Tensor], sizes: Tensor | None
-) -> tuple[_Kind, Asked] | None:
-    """The kind of a call, and the call as that has it; None: its like has not come, or it is not sound."""
+) -> tuple[_Kind | None, Asked] | None:
+    """The kind of a call, None where each layer has its own, and the call as that has it; None: its like
+    has not come, or it is not sound."""
     x, lengths, reset, batch_first, lower = asked
     if sizes is None:
         shape, strides = x.shape, None
@@ -136,15 +136,17 @@ def _found(
     asked = Asked(x, lengths, reset, batch_first, lower)
     key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
-    if kind is None and (sizes is not None or reset is not None):
-        _remember(key, stack, asked, parameters)
-    elif kind is None:
-        kind = _like(key, stack, asked, parameters)
-        if kind is not None and kind.seen is not None and strides is not None:
-            x = x.contiguous()
-            asked = asked._replace(x=x)
     if kind is None:
-        return None
+        if sizes is not None or reset is not None or not plain(x) or _fixed(stack, asked, parameters):
+            _remember(key, stack, asked, parameters)
+            return None
+        x = x.contiguous()
+        asked = asked._replace(x=x)
+        if stack.num_layers > 1:
+            return None, asked
+        kind = _like(stack, asked, parameters)
+        if kind is None:
+            return None
     if not (reset is None or plain_reset(reset, x)):
         return None
     if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
@@ -156,44 +158,35 @@ def _found(
     return kind, asked
 
 
-def _like(key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
-    """The kind of a call whose like has come with another number of steps, and, when this number comes
-    again, its own from then on."""
-    x = asked.x
-    if not plain(x):
-        return None
-    batch, time = asked.extent
-    given = asked.lengths is None, asked.batch_first, asked.lower
-    like = (id(stack), batch, *x.shape[2:], most_steps(time), *given)
-    kind = _kinds.get(like)
-    if kind is None:
-        _remember(like, stack, asked, parameters, {time})
-        return None
-    seen = kind.seen or set()
-    if time in seen:
-        return _remember(key, stack, asked, parameters)
-    if len(seen) >= MOST:
-        seen.clear()
-    seen.add(time)
-    return kind
+def _fixed(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> bool:
+    (batch, time), rest = asked.extent, asked.x.shape[2:]
+    key = (id(stack), batch, *rest, asked.lengths is None, asked.batch_first, asked.lower)
+    return fixed(key, time, parameters[0])
+
+
+def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
+    """The kind of calls with up to so many steps."""
+    (batch, time), given = asked.extent, (asked.lengths is None, asked.batch_first, asked.lower)
+    most = most_steps(time)
+    key = (id(stack), batch, *asked.x.shape[2:], most, *given)
+    return _kinds.get(key) or _remember(key, stack, asked, parameters, most)
 
 
 def _remember(
-    key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor], seen: set[int] | None = None
+    key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor], steps: int | None = None
 ) -> _Kind | None:
     x, packed = asked.x, isinstance(asked.lengths, Ragged)
     if not plain(x, packed) or not x.numel() or not stack.input_size:
         return None
     batch, time = asked.extent
-    time = time if seen is None else most_steps(time)
-    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, time)
+    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, steps or time)
     most = 1 if about < ALONE else batch * stack.hidden_size
-    exact = seen is None and dense(stack, parameters)
+    exact = steps is None and dense(stack, parameters)
     same = guards([x, *parameters]) if exact else lambda *_: False
-    short = seen is None and asked.lengths is None and asked.reset is None
+    short = steps is None and asked.lengths is None and asked.reset is None
     given = (asked.batch_first, asked.lower) if short else None
     indexed = not x.is_floating_point()
-    kind = _Kind(stack, about, most, Trial(), defaultdict(list), same, given, indexed, seen)
+    kind = _Kind(stack, about, most, Trial(), defaultdict(list), same, given, indexed, steps)
     _kinds.put(key, kind, parameters[0])
     return kind
 
@@ -249,10 +242,8 @@ def _made(
     packed = isinstance(asked.lengths, Ragged)
     if not kind.indexed and x.shape[-1] != stack.input_size:
         return None
-    if kind.seen is not None:
-        batch, time = asked.extent
-        time = most_steps(time)
-        shape = (batch, time) if asked.batch_first else (time, batch)
+    if kind.steps is not None:
+        shape = (asked.extent[0], kind.steps) if asked.batch_first else (kind.steps, asked.extent[0])
         x = torch.empty((*shape, *x.shape[2:]), dtype=x.dtype)
     input = x if packed or asked.batch_first else x.transpose(0, 1)
     zeros = [torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(asked.extent[0])]
@@ -261,7 +252,7 @@ def _made(
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(call) is not None:
             return None
-        if kind.seen is None:
+        if kind.steps is None:
             ready = Prepared(call, asked, pool, count)
         else:
             ready = Elastic(call, asked.batch_first, asked.lengths is not None, pool, count)
