@@ -8,6 +8,7 @@ import pytest
 import torch
 from cpu_cases import EVERY, LIES, flat, given, layer, states
 from torch.autograd.graph import save_on_cpu
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled as ur
 from unrolled.scan import scan
@@ -168,7 +169,8 @@ def steps(monkeypatch):
         def forward(self, pool, count, x, *rest):
             form = self.course.form
             if form.elastic:
-                done.append((form.time, x.shape[1 if self.batch_first else 0]))
+                time = self._ragged.time if self._ragged else x.shape[1 if self.batch_first else 0]
+                done.append((form.time, time))
             return super().forward(pool, count, x, *rest)
 
     monkeypatch.setattr(practice, "Scan", Noted)
@@ -281,3 +283,28 @@ def test_unread_outputs_and_resets(steps):
             found.append([p.grad for p in m.parameters()])
         close([found[0]], [found[1]])
     assert len(steps) == len(TIMES) - 1
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("name", "options", "batch"), CASES)
+def test_packed_sequences_of_ever_new_lengths(name, options, batch, training, runs, steps):
+    module = layer(name, 13, 19, **options)
+    module(torch.randn(batch, 19, 13), lengths=torch.full((batch,), 19))  # of the same form otherwise
+    with torch.set_grad_enabled(training):
+        for time in TIMES:
+            lengths = torch.randint(1, time + 1, (batch,))
+            lengths[-1] = time
+            x = pack_padded_sequence(torch.randn(batch, time, 13), lengths, True, enforce_sorted=False)
+            found = []
+            for m in (module, copy.deepcopy(module)):
+                m.zero_grad()
+                output, state = m(x)
+                found.append([output.data, *([state] if isinstance(state, torch.Tensor) else state)])
+                if training:
+                    sum(r.square().sum() for r in found[-1]).backward()
+                    found.append([p.grad for p in m.parameters()])
+            if training:
+                close([found[1]], [found[3]])
+            same(found[0], found[2 if training else 1])
+    layers = options.get("num_layers", 1)
+    assert len(steps if training else runs) >= layers * (len(TIMES) - 1 - (0 if training else layers))

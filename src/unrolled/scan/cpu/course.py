@@ -161,9 +161,9 @@ class Course:
         for p in own:
             bases.append(p.address)
         if packed is not None:
-            bases.append(packed.starts.ctypes.data)
+            bases += packed.begins
         if self.layer.elastic:
-            time = x.shape[1 if batch_first else 0]
+            time = packed.time if packed else x.shape[1 if batch_first else 0]
             bases += reach(time, batch_first, x, out)
             for group in self.layer.groups:
                 cut(group, time)
@@ -227,7 +227,7 @@ class Course:
                 for name, offset in own[direction].offsets.items():
                     fills.add(group.block, FIELDS[name], 4 + 2 * count + direction, offset)
                 if packed is not None:
-                    fills.add(group.block, FIELDS["starts"], len(bases) - 1, 8 * direction * packed.time)
+                    fills.add(group.block, FIELDS["starts"], 4 + 2 * count + len(own) + direction)
                 if self.layer.elastic:
                     skip = direction * size * out.element_size()
                     extend(fills, len(bases) - 7, group, reverse, (read, 0), (written, skip))

@@ -21,6 +21,7 @@ from .layer import Group, Layer
 from .machine import machine
 from .pack import packed
 from .pool import Pool, Work
+from .prepared import Asked
 from .program import forward_kernel
 from .ragged import Ragged
 from .room import empty, maker
@@ -54,7 +55,10 @@ def reach(time: int, batch_first: bool, *tensors: Tensor) -> list[int]:
     """How many steps; of each tensor where the first and the last one are, and the bytes between rows."""
     found = [time]
     for t in tensors:
-        row, step = t.stride()[:2] if batch_first else t.stride()[1::-1]
+        if t.dim() == 2 and t.is_floating_point():  # packed: where each step is, `starts` says
+            row, step = t.stride(0), 0
+        else:
+            row, step = t.stride()[:2] if batch_first else t.stride()[1::-1]
         at, size = t.data_ptr(), t.element_size()
         found += at, at + (time - 1) * step * size, row * size
     return found
@@ -77,11 +81,11 @@ class Elastic:
     """An inference call of one layer laid out for `count` workers: all but how many steps it has, and where
     its input, output and states lie.
 
-    call: one of as many steps as there may be; batch_first: as its input is given; lengths: whether it has
-    some."""
+    call: one of them; asked: how it was given; steps: as many as there may be."""
 
-    def __init__(self, call: Call, batch_first: bool, lengths: bool, pool: Pool | None, count: int) -> None:
-        stack, self.count, self._batch_first = call.stack, count, batch_first
+    def __init__(self, call: Call, asked: Asked, steps: int, pool: Pool | None, count: int) -> None:
+        stack, self.count, self._batch_first = call.stack, count, asked.batch_first
+        self._packed = isinstance(asked.lengths, Ragged)
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
         self._digest = Digest(call.parameters, count)
         self.addresses = [p.data_ptr() for p in call.parameters]
@@ -91,12 +95,12 @@ class Elastic:
         self._size = stack.output_size * stack.directions
         self._lower, self._dtype = call.lower, low(call.lower)
         self._makers = [maker(shape, self._dtype) for shape in self.shapes]
-        indexed, (batch, most) = call.indexed, call.input.shape[:2]
-        geometry = Geometry(stack, kernel.shape, stack.input_size, batch, most)
-        layer = Layer(geometry, count, False, indexed, lengths, elastic=True)
+        indexed, batch = call.indexed, asked.extent[0]
+        geometry = Geometry(stack, kernel.shape, stack.input_size, batch, steps)
+        layer = Layer(geometry, count, False, indexed, asked.lengths is not None, self._packed, True)
         parameters = stack.parts(call.parameters, 0)
         made = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
-        out = output_like(call.input, self._size, self._dtype)
+        out = self._out(call.input) if self._packed else output_like(call.input, self._size, self._dtype)
         finals = finals_of(call.state, self._dtype)
         fill_in(layer, call, 0, [p.pointers for p in made], (call.input, out, finals))
         self._fills = self._filled(layer, indexed, [t.data_ptr() for t in (*finals, *call.state)])
@@ -111,7 +115,7 @@ class Elastic:
 
         states: where those lie for which the layer's blocks were filled in."""
         count = len(states)
-        fills = Fills(count + 7 + layer.lengths)
+        fills = Fills(count + 7 + layer.lengths + 2 * layer.packed)
         size = layer.geometry.stack.output_size * self._dtype.itemsize
         tensors = "indices" if indexed else "x", "out" if self._dtype.itemsize == 4 else "low"
         for direction, groups in enumerate(layer.directions):
@@ -121,10 +125,15 @@ class Elastic:
                     kind, k = divmod(base, count // 2)
                     word = FIELDS[f"{('final', 'initial')[kind]}{k}"]
                     fills.add(group.block, word, base, int(group.block[word]) - at)
+                if layer.packed:
+                    fills.add(group.block, FIELDS["starts"], count + 8 + direction)
         if layer.deal is not None:
             fills.add(layer.deal.words, 0, count + 7)
             fills.add(layer.deal.words, 3, count)
         return fills
+
+    def _out(self, x: Tensor) -> Tensor:
+        return empty((*x.shape[: 1 if self._packed else 2], self._size), self._dtype)
 
     def run(
         self,
@@ -134,12 +143,15 @@ class Elastic:
         lengths: Tensor | Ragged | None,
         reset: Tensor | None,
     ) -> Result | None:
-        """As `Prepared.run`; the lengths are no packed one's, and there is no reset."""
-        time = x.shape[1 if self._batch_first else 0]
-        out, *finals = empty((*x.shape[:2], self._size), self._dtype), *[make() for make in self._makers]
+        """As `Prepared.run`; there is no reset."""
+        ragged = lengths if isinstance(lengths, Ragged) else None
+        time = ragged.time if ragged else x.shape[1 if self._batch_first else 0]
+        out, *finals = self._out(x), *[make() for make in self._makers]
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
         bases = [*[t.data_ptr() for t in finals], *initial, *reach(time, self._batch_first, x, out)]
-        if isinstance(lengths, Tensor):
+        if ragged is not None:
+            bases += ragged.address, *ragged.begins
+        elif isinstance(lengths, Tensor):
             bases.append(lengths.data_ptr())
         self._fills.give(bases)
         if pool is None:

@@ -110,15 +110,14 @@ def again(
     if not as_ever:
         if not plain(x, sizes is not None) or x.is_inference():
             return None
-        if (
-            kind is None
-            and sizes is None
-            and reset is None
-            and not _fixed(stack, Asked(*given), parameters)
-        ):
+        if kind is None and reset is None and not _fixed(stack, Asked(*given), parameters):
             kind = _like(stack, Asked(*given), parameters)
             if kind is not None:
-                x, strides, shape = x.contiguous(), "elastic", (x.shape[1 - batch_first], kind.steps)
+                x, strides, shape = (
+                    x.contiguous(),
+                    ("elastic", sizes is None),
+                    (shape[1 - batch_first], kind.steps),
+                )
         elif kind is None or not kind.holds(parameters):
             kind = _remember(key, stack, Asked(*given), parameters)
     if kind is None or not (reset is None or plain_reset(reset, x)):
@@ -149,15 +148,13 @@ for."""
 
 
 def _fixed(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> bool:
-    batch, time = asked.extent
-    return fixed(("training", id(stack), batch, *asked.x.shape[2:], asked.batch_first), time, parameters[0])
+    return fixed(("training", id(stack), *asked.form), asked.extent[1], parameters[0])
 
 
 def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
     """The kind of calls with up to so many steps."""
-    batch, time = asked.extent
-    most = most_steps(time, _PARTS)
-    key = (id(stack), batch, *asked.x.shape[2:], most, asked.batch_first)
+    most = most_steps(asked.extent[1], _PARTS)
+    key = (id(stack), most, *asked.form)
     kind = _kinds.get(key)
     return kind if kind and kind.holds(parameters) else _remember(key, stack, asked, parameters, most)
 

@@ -42,6 +42,13 @@ class Asked(NamedTuple):
         batch, time = self.x.shape[:2]
         return (batch, time) if self.batch_first else (time, batch)
 
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """All of it but time."""
+        packed = isinstance(self.lengths, Ragged)
+        given = self.lengths is None, self.batch_first, self.lower
+        return packed, self.extent[0], *self.x.shape[1 if packed else 2 :], *given
+
 
 def dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:
     """Whether the parameters are of their shapes and as the kernels read them."""

@@ -35,6 +35,12 @@ class Ragged(NamedTuple):
         """Where the lengths are."""
         return self.lengths.ctypes.data
 
+    @property
+    def begins(self) -> tuple[int, int]:
+        """Where the steps' starts are, from the first on and from the last."""
+        first = self.starts.ctypes.data
+        return first, first + 8 * self.time
+
     def padded(self, data: Tensor) -> Tensor:
         """(batch, time, feature), with zeros past the rows' ends."""
         return pad_packed_sequence(PackedSequence(data, self.sizes), batch_first=True)[0]

@@ -110,7 +110,7 @@ def again(
             return None
         kind, asked = found
         if kind is None:
-            return stacked.again(again, stack, asked, parameters, state, None, False)
+            return stacked.again(again, stack, asked, parameters, state, sizes, False)
         x, lengths = asked.x, asked.lengths
     if kind.most == 1:
         return _run(kind, None, 1, parameters, x, state, lengths, reset, batch_first, lower)
@@ -137,7 +137,7 @@ def _found(
     key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None:
-        if sizes is not None or reset is not None or not plain(x) or _fixed(stack, asked, parameters):
+        if reset is not None or not plain(x, sizes is not None) or _fixed(stack, asked, parameters):
             _remember(key, stack, asked, parameters)
             return None
         x = x.contiguous()
@@ -159,16 +159,13 @@ def _found(
 
 
 def _fixed(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> bool:
-    (batch, time), rest = asked.extent, asked.x.shape[2:]
-    key = (id(stack), batch, *rest, asked.lengths is None, asked.batch_first, asked.lower)
-    return fixed(key, time, parameters[0])
+    return fixed((id(stack), *asked.form), asked.extent[1], parameters[0])
 
 
 def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
     """The kind of calls with up to so many steps."""
-    (batch, time), given = asked.extent, (asked.lengths is None, asked.batch_first, asked.lower)
-    most = most_steps(time)
-    key = (id(stack), batch, *asked.x.shape[2:], most, *given)
+    most = most_steps(asked.extent[1])
+    key = (id(stack), most, *asked.form)
     return _kinds.get(key) or _remember(key, stack, asked, parameters, most)
 
 
@@ -242,9 +239,6 @@ def _made(
     packed = isinstance(asked.lengths, Ragged)
     if not kind.indexed and x.shape[-1] != stack.input_size:
         return None
-    if kind.steps is not None:
-        shape = (asked.extent[0], kind.steps) if asked.batch_first else (kind.steps, asked.extent[0])
-        x = torch.empty((*shape, *x.shape[2:]), dtype=x.dtype)
     input = x if packed or asked.batch_first else x.transpose(0, 1)
     zeros = [torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(asked.extent[0])]
     reset = reset if reset is None or asked.batch_first else reset.transpose(0, 1)
@@ -255,6 +249,6 @@ def _made(
         if kind.steps is None:
             ready = Prepared(call, asked, pool, count)
         else:
-            ready = Elastic(call, asked.batch_first, asked.lengths is not None, pool, count)
+            ready = Elastic(call, asked, kind.steps, pool, count)
     _make_room(kind, ready.floats)
     return ready
