@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -78,6 +80,22 @@ def _cells(backward: bool, rounds: int) -> Iterator[Figure]:
     yield _worst("a step of RNNCell, GRUCell, LSTMCell", pair, backward, rounds)
 
 
+def _lengths(backward: bool, rounds: int) -> Iterator[Figure]:
+    more = list(range(40))
+    random.Random(0).shuffle(more)
+
+    def pair(name: str, shape: Shape) -> Pair:
+        modules = twins(layers, name, shape)
+        times = {module: itertools.cycle([shape.time + n for n in more]) for module in modules}
+
+        def call(module: nn.Module, x: Tensor) -> Tensor:
+            return module(x[: next(times[module])])[0][-1]
+
+        return call, input_of(replace(shape, time=shape.time + len(more))), modules
+
+    yield _worst("another number of steps in every call, up to 39 more", pair, backward, rounds)
+
+
 def _worst(
     what: str,
     pair: Callable[[str, Shape], Pair],
@@ -106,6 +124,7 @@ def _worst(
 WAYS_OF_CALLING: dict[str, Callable[[bool, int], Iterator[Figure]]] = {
     **{what: partial(_way, what) for what in WAYS},
     "a PackedSequence": _packed,
+    "another number of steps": _lengths,
     "a step of a cell": _cells,
 }
 """As `features.FEATURES`."""

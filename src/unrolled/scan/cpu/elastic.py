@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..stack import Call
+from ..stack import Call, Stack
 from .alike import MOST, Kinds, Result
 from .digest import Digest
 from .fields import FIELDS
@@ -39,16 +39,26 @@ _OFTEN, _FEW = 8, 16
 _seen: Kinds[dict[int, int]] = Kinds()
 
 
-def fixed(key: Any, time: int, parameter: Tensor) -> bool:
-    """Whether a call of so many steps is laid out for them alone: no others have come with this key, or few
-    others and these often. Otherwise that takes more than it spares."""
+def fixed(stack: Stack, asked: Asked, training: bool, parameter: Tensor) -> bool:
+    """Whether a call is laid out for its number of steps alone: no others have come, or few others and this
+    one often. Otherwise that takes more than it spares."""
+    (batch, time), key = asked.extent, (id(stack), training, *asked.form)
+    _, every = _counted(key, time, parameter)
+    times, own = _counted((*key, batch), time, parameter)
+    if own == 1:
+        return every <= _FEW
+    return times >= _OFTEN and own <= _FEW
+
+
+def _counted(key: Any, time: int, parameter: Tensor) -> tuple[int, int]:
+    """How often so many steps have come with this key, and how many numbers of steps have."""
     seen = _seen.get(key)
     if seen is None:
         _seen.put(key, seen := {}, parameter)
     times = seen[time] = seen.get(time, 0) + 1
     if len(seen) > MOST:
         seen.pop(next(iter(seen.copy())), None)
-    return len(seen) == 1 or (times >= _OFTEN and len(seen) <= _FEW)
+    return times, len(seen)
 
 
 def reach(time: int, batch_first: bool, *tensors: Tensor) -> list[int]:

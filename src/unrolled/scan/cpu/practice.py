@@ -110,16 +110,13 @@ def again(
     if not as_ever:
         if not plain(x, sizes is not None) or x.is_inference():
             return None
-        if kind is None and reset is None and not _fixed(stack, Asked(*given), parameters):
-            kind = _like(stack, Asked(*given), parameters)
-            if kind is not None:
-                x, strides, shape = (
-                    x.contiguous(),
-                    ("elastic", sizes is None),
-                    (shape[1 - batch_first], kind.steps),
-                )
+        asked = Asked(*given)
+        if kind is None and reset is None and not fixed(stack, asked, True, parameters[0]):
+            kind = _like(stack, asked, parameters)
+            x, strides = x.contiguous(), ("elastic", sizes is None)
+            shape = shape[1 - batch_first], kind and kind.steps
         elif kind is None or not kind.holds(parameters):
-            kind = _remember(key, stack, Asked(*given), parameters)
+            kind = _remember(key, stack, asked, parameters)
     if kind is None or not (reset is None or plain_reset(reset, x)):
         return None
     if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
@@ -147,14 +144,11 @@ _PARTS = 4
 for."""
 
 
-def _fixed(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> bool:
-    return fixed(("training", id(stack), *asked.form), asked.extent[1], parameters[0])
-
-
 def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
     """The kind of calls with up to so many steps."""
-    most = most_steps(asked.extent[1], _PARTS)
-    key = (id(stack), most, *asked.form)
+    batch, time = asked.extent
+    most = most_steps(time, _PARTS)
+    key = (id(stack), batch, most, *asked.form)
     kind = _kinds.get(key)
     return kind if kind and kind.holds(parameters) else _remember(key, stack, asked, parameters, most)
 

@@ -44,10 +44,10 @@ class Asked(NamedTuple):
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """All of it but time."""
+        """All of it but how many rows and steps there are."""
         packed = isinstance(self.lengths, Ragged)
         given = self.lengths is None, self.batch_first, self.lower
-        return packed, self.extent[0], *self.x.shape[1 if packed else 2 :], *given
+        return packed, *self.x.shape[1 if packed else 2 :], *given
 
 
 def dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:

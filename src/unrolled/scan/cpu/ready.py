@@ -137,7 +137,11 @@ def _found(
     key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None:
-        if reset is not None or not plain(x, sizes is not None) or _fixed(stack, asked, parameters):
+        if (
+            reset is not None
+            or not plain(x, sizes is not None)
+            or fixed(stack, asked, False, parameters[0])
+        ):
             _remember(key, stack, asked, parameters)
             return None
         x = x.contiguous()
@@ -158,14 +162,11 @@ def _found(
     return kind, asked
 
 
-def _fixed(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> bool:
-    return fixed((id(stack), *asked.form), asked.extent[1], parameters[0])
-
-
 def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | None:
     """The kind of calls with up to so many steps."""
-    most = most_steps(asked.extent[1])
-    key = (id(stack), most, *asked.form)
+    batch, time = asked.extent
+    most = most_steps(time)
+    key = (id(stack), batch, most, *asked.form)
     return _kinds.get(key) or _remember(key, stack, asked, parameters, most)
 
 
