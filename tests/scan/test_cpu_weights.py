@@ -10,7 +10,7 @@ from cpu_cases import halve, layer
 
 import unrolled as ur
 from unrolled.scan import scan
-from unrolled.scan.cpu import pack
+from unrolled.scan.cpu import elastic, pack, prepared
 from unrolled.scan.cpu.digest import Digest
 
 
@@ -203,3 +203,32 @@ def test_weights_that_change_in_every_step_are_hardly_ever_digested(versions, mo
     for _ in range(20):
         step(1.0) if not versions else ours(x)
     assert len(packings) == done
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("moved", [False, True])
+@torch.no_grad()
+def test_other_weights_in_every_call_are_not_laid_out_anew(moved, threads, set_threads, monkeypatch):
+    made = []
+    for one in (prepared.Prepared, elastic.Elastic):
+        init = one.__init__
+        monkeypatch.setattr(one, "__init__", lambda *given, init=init: made.append(1) or init(*given))
+    set_threads(threads)
+    for name, options in (("gru", {"num_layers": 2}), ("lstm", {"bidirectional": True, "proj_size": 4})):
+        module, done = layer(name, 5, 23, **options), 0
+        for call in range(40):
+            # Of one length, and of many; two of each, for one finds what the other has laid out.
+            for x in [torch.randn(3, 9, 5)] * 2 + [torch.randn(3, 12 + call % 5, 5)] * 2:
+                got = module(x)
+                with ur.engine("reference"):
+                    wanted = module(x)
+                torch.testing.assert_close(got[0], wanted[0], rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(got[1], wanted[1], rtol=1e-5, atol=1e-5)
+            for p in module.parameters():
+                if moved:
+                    p.data = p * 0.97
+                else:
+                    p.mul_(0.97)
+            if call == 24:
+                done = len(made)
+        assert len(made) == done

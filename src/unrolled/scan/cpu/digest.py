@@ -98,11 +98,13 @@ class Digest:
     workers: how many share the comparing at most."""
 
     def __init__(self, tensors: Sequence[Tensor], workers: int = 1) -> None:
-        pieces = [
-            (t.data_ptr() + 4 * begin, min(_SEGMENT, t.numel() - begin))
-            for t in tensors
-            for begin in range(0, t.numel(), _SEGMENT)
+        self._begins = [range(0, t.numel(), _SEGMENT) for t in tensors]
+        sizes = [
+            min(_SEGMENT, t.numel() - at)
+            for t, own in zip(tensors, self._begins, strict=True)
+            for at in own
         ]
+        pieces = list(zip(self._addresses(tensors), sizes, strict=True))
         bytes_ = 4 * machine().width
         self._digests = torch.empty(len(pieces) * machine().width, dtype=torch.int32)
         at = self._digests.data_ptr()
@@ -111,11 +113,26 @@ class Digest:
         self._block = np.array(head + [w for segment in words for w in segment], dtype=np.int64)
         self._address, self._words = self._block.ctypes.data, self._block.data
         self._kernel, self._call = _code()
-        self._call(self._address, 0)
         # More workers than segments would only meet.
         self._workers, self._shares = workers, min(workers, len(pieces))
-        self._block[1:3] = self._shares, 0
+        self._note()
         self._work: Work | None = None
+
+    def _addresses(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Where each segment begins."""
+        pairs = zip(tensors, self._begins, strict=True)
+        return [start + 4 * at for t, own in pairs for start in (t.data_ptr(),) for at in own]
+
+    def _note(self) -> None:
+        """Notes what the segments hold."""
+        self._block[1:4] = 1, 1, 0
+        self._call(self._address, 0)
+        self._block[1:3] = self._shares, 0
+
+    def renew(self, tensors: Sequence[Tensor]) -> None:
+        """It is of these now, which are of the same sizes; nobody else may be in it."""
+        self._block[_HEAD::3] = self._addresses(tensors)
+        self._note()
 
     @property
     def jobs(self) -> tuple[int, Jobs]:

@@ -12,19 +12,18 @@ from torch import Tensor
 
 from ..stack import Call, Stack
 from .alike import MOST, Kinds, Result
-from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
 from .inference import fill_in, finals_of, low, output_like
 from .layer import Group, Layer
 from .machine import machine
-from .pack import packed
 from .pool import Pool, Work
 from .prepared import Asked
 from .program import forward_kernel
 from .ragged import Ragged
 from .room import empty, maker
+from .weights import Weights
 
 _ROWS = {"x": "x_row", "indices": "i_row", "out": "out_row", "low": "low_row"}
 
@@ -97,7 +96,8 @@ class Elastic:
         stack, self.count, self._batch_first = call.stack, count, asked.batch_first
         self._packed = isinstance(asked.lengths, Ragged)
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
-        self._digest = Digest(call.parameters, count)
+        kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
+        self._weights = Weights(*kept)
         self.addresses = [p.data_ptr() for p in call.parameters]
         """Where the parameters lie that it was laid out for."""
         self.zeros, self.shapes = call.state, [s.shape for s in call.state]
@@ -108,16 +108,15 @@ class Elastic:
         indexed, batch = call.indexed, asked.extent[0]
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, steps)
         layer = Layer(geometry, count, False, indexed, asked.lengths is not None, self._packed, True)
-        parameters = stack.parts(call.parameters, 0)
-        made = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
         out = self._out(call.input) if self._packed else output_like(call.input, self._size, self._dtype)
         finals = finals_of(call.state, self._dtype)
-        fill_in(layer, call, 0, [p.pointers for p in made], (call.input, out, finals))
+        fill_in(layer, call, 0, self._weights.pointers(0), (call.input, out, finals))
         self._fills = self._filled(layer, indexed, [t.data_ptr() for t in (*finals, *call.state)])
-        first = [self._digest.jobs, self._fills.work(count)]
+        self._weights.tell(self._fills, layer, 0)
+        first = [self._weights.digest.jobs, self._fills.work(count)]
         first += [layer.deal.work(count)] if layer.deal else []
         self._work = Work([first, layer.scan(kernel.address)])
-        self._kept: list[Any] = [kernel, layer, made]
+        self._kept: list[Any] = [kernel, layer]
         self.floats = sum(group.scratch.numel() for group in layer.groups)
 
     def _filled(self, layer: Layer, indexed: bool, states: list[int]) -> Fills:
@@ -145,6 +144,12 @@ class Elastic:
     def _out(self, x: Tensor) -> Tensor:
         return empty((*x.shape[: 1 if self._packed else 2], self._size), self._dtype)
 
+    def renew(self, parameters: Sequence[Tensor], pool: Pool | None) -> bool:
+        """Whether it is laid out for these parameters now."""
+        self._weights.renew(parameters, pool)
+        self.addresses = [p.data_ptr() for p in parameters]
+        return True
+
     def run(
         self,
         pool: Any,
@@ -168,7 +173,7 @@ class Elastic:
             self._work.alone()
         else:
             pool.run(self._work)
-        if self._digest.differs:
+        if self._weights.digest.differs:
             return None
         if self._lower is not None and self._lower is not self._dtype:
             out, *finals = [t.to(self._lower) for t in (out, *finals)]

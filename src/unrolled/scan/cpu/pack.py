@@ -244,15 +244,21 @@ def panels_of(stack: Stack, shape: Shape, parameters: Sequence[Tensor], indexed:
 
 
 def packed(
-    stack: Stack, shape: Shape, parameters: Sequence[Tensor], indexed: bool, pool: Pool | None, count: int
+    stack: Stack,
+    shape: Shape,
+    parameters: Sequence[Tensor],
+    indexed: bool,
+    pool: Pool | None,
+    count: int,
+    lasting: bool = True,
 ) -> Packed:
     """The parameters of one layer and direction in panels.
 
-    parameters: in the order of `Stack.shapes`.
+    parameters: in the order of `Stack.shapes`. lasting: as for `Panels.packed`.
     """
     kept = panels_of(stack, shape, parameters, indexed)
     if kept is not None:
-        return kept.packed(parameters, [p.data_ptr() for p in parameters], pool, count, True)
+        return kept.packed(parameters, [p.data_ptr() for p in parameters], pool, count, lasting)
     dense = [p.contiguous() for p in parameters]
     packing = _packing(stack, parameters[0].shape[1], shape, indexed)
     return packing.run([p.data_ptr() for p in dense], pool, count)

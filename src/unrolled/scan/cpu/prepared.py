@@ -11,18 +11,18 @@ from torch import Tensor
 from ..stack import Call, Stack
 from . import single
 from .alike import Result
-from .digest import Digest
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
 from .inference import fill_in, low, output_like
 from .layer import Layer
 from .machine import machine
-from .pack import packed, unpacked
+from .pack import unpacked
 from .pool import Pool, Work
 from .program import Kernel, forward_kernel, single_kernel
 from .ragged import Ragged
 from .room import empty, maker
+from .weights import Weights
 
 
 class Asked(NamedTuple):
@@ -72,7 +72,8 @@ class Prepared:
         if one:
             kernel = single_kernel(stack.cell, stack.bias, machine())
         # Of a single step nothing is laid out that could differ from the parameters later.
-        self._digest = None if one else Digest(call.parameters, count)
+        kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
+        self._weights = None if one else Weights(*kept)
         self.addresses = [p.data_ptr() for p in call.parameters]
         """Where the parameters lie that it was laid out for."""
         self.zeros = call.state
@@ -93,12 +94,12 @@ class Prepared:
         self._fills = Fills(len(bases))
         for index in range(stack.num_layers):
             out = last if index + 1 == stack.num_layers else self._between(x)
-            self._layers.append(self._layer(call, kernel, index, (x, out, finals), bases, pool))
+            self._layers.append(self._layer(call, kernel, index, (x, out, finals), bases))
             phases.append(self._layers[-1].scan(kernel.address))
             self._kept += [x, out]
             x = out
         # The comparison of the weights is a part of the work: afterwards is early enough to know.
-        first = [self._digest.jobs] if self._digest else []
+        first = [self._weights.digest.jobs] if self._weights else []
         first.append(self._fills.work(count))
         first += [layer.deal.work(count) for layer in self._layers if layer.deal]
         self._work = Work([first, *phases])
@@ -115,21 +116,18 @@ class Prepared:
         index: int,
         tensors: tuple[Tensor, Tensor, Sequence[Tensor]],
         bases: Sequence[int],
-        pool: Pool | None,
     ) -> Layer:
         """One layer laid out, and what a call gives it noted; tensors: as `fill_in` takes them."""
         stack, indexed = call.stack, not tensors[0].is_floating_point()
         geometry = Geometry(stack, kernel.shape, stack.layer_input_size(index), *self._extent)
         layer = Layer(geometry, self.count, False, indexed, self._lengths, self._packed)
-        parameters = stack.parts(call.parameters, index)
-        if self._digest is None:
+        if self._weights is None:
             zeros = torch.zeros(stack.cell.gates * stack.hidden_size, dtype=torch.float32)
             self._kept.append(zeros)
-            parts = [unpacked(stack, own, zeros) for own in parameters]
+            parts = [unpacked(stack, own, zeros) for own in stack.parts(call.parameters, index)]
         else:
-            made = [packed(stack, kernel.shape, own, indexed, pool, self.count) for own in parameters]
-            parts = [panels.pointers for panels in made]
-            self._kept += made
+            parts = self._weights.pointers(index)
+            self._weights.tell(self._fills, layer, index)
         fill_in(layer, call, index, parts, tensors)
         outside = self._outside(index, call, indexed)
         if layer.deal is not None:
@@ -174,6 +172,14 @@ class Prepared:
         found += [(FIELDS[f"final{k}"], 2 + k) for k in range(count)]
         return found + [(FIELDS[f"initial{k}"], 2 + count + k) for k in range(count)]
 
+    def renew(self, parameters: Sequence[Tensor], pool: Pool | None) -> bool:
+        """Whether it is laid out for these parameters now."""
+        if self._weights is None:
+            return False
+        self._weights.renew(parameters, pool)
+        self.addresses = [p.data_ptr() for p in parameters]
+        return True
+
     def run(
         self,
         pool: Any,
@@ -193,7 +199,7 @@ class Prepared:
             self._work.alone()
         else:
             pool.run(self._work)
-        if self._digest and self._digest.differs:
+        if self._weights and self._weights.digest.differs:
             return None
         if self._lower is not None and self._lower is not self._dtype:
             made = [t.to(self._lower) for t in made]

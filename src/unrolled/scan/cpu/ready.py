@@ -206,7 +206,8 @@ def _run(
         ready = waiting.pop()
     except IndexError:
         ready = None
-    if ready is None or [p.data_ptr() for p in parameters] != ready.addresses:
+    moved = ready is not None and [p.data_ptr() for p in parameters] != ready.addresses
+    if ready is None or (moved and not ready.renew(parameters, pool)):
         ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
         if ready is None:
             return None
@@ -214,10 +215,9 @@ def _run(
     result = None
     if states is not None and (not kind.indexed or in_range(x, kind.stack)):
         result = ready.run(pool, x, states, lengths, reset)
-        if result is None:  # the parameters hold something else by now
-            ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
-            result = ready and ready.run(pool, x, states, lengths, reset)
-    if ready is not None and ready.floats <= MOST_FLOATS:
+        if result is None and ready.renew(parameters, pool):  # they hold something else by now
+            result = ready.run(pool, x, states, lengths, reset)
+    if ready.floats <= MOST_FLOATS:
         waiting.append(ready)
     return result
 
