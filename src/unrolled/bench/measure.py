@@ -84,7 +84,8 @@ def measure(layer: str, shape: Shape, backward: bool, rounds: int) -> Row:
     threads, cell = torch.get_num_threads(), LAYERS[layer]
     limit, reads = MultiplyAdds(threads), Reads(shape.weights(cell), threads)
     calls = [peer.backward if backward else peer.forward for peer in (*found, bare)]
-    *seconds, call, together, read = medians([*calls, limit, reads], rounds)
+    with torch.inference_mode(not backward):
+        *seconds, call, together, read = medians([*calls, limit, reads], rounds)
     named = dict(zip([peer.name for peer in found], seconds, strict=True))
     times = shape.time * (2 if backward else 1)
     return Row(

@@ -2,7 +2,8 @@
 
 `forward()` computes the outputs (batch, time, hidden) and `backward()` the outputs and then the gradients
 of their product with a fixed tensor with respect to the input and every weight; both return when done.
-`output()` and `gradients()` give what the last of these computed, to be compared.
+`output()` and `gradients()` give what these compute, to be compared. Whoever times `forward` sees to it
+that torch keeps nothing for gradients.
 """
 
 from __future__ import annotations
@@ -49,18 +50,19 @@ class _Torch:
         self._module = module
         self._x = torch.from_numpy(x).transpose(0, 1).contiguous()
         self._weighting = torch.from_numpy(weighting).transpose(0, 1).contiguous()
+        self._leaf = self._x.detach().requires_grad_()
+        self._wanted = [self._leaf, *module.parameters()]
 
     def forward(self) -> torch.Tensor:
-        with torch.inference_mode():
-            return self._module(self._x)[0]
+        return self._module(self._x)[0]
 
     def backward(self) -> list[torch.Tensor]:
-        x = self._x.detach().requires_grad_()
-        output, _ = self._module(x)
-        return list(torch.autograd.grad(output, [x, *self._module.parameters()], self._weighting))
+        output, _ = self._module(self._leaf)
+        return list(torch.autograd.grad(output, self._wanted, self._weighting))
 
     def output(self) -> np.ndarray:
-        return self.forward().transpose(0, 1).numpy()
+        with torch.inference_mode():
+            return self.forward().transpose(0, 1).numpy()
 
     def gradients(self) -> list[np.ndarray]:
         x, *weights = self.backward()

@@ -17,7 +17,9 @@ there laid out (`prepared`), and only addresses are filled in (`fills`). Otherwi
 out: the rows are shared among workers (`geometry`, `division`, `layer`; by their lengths `deal`, packed
 ones `ragged`), weights cut into panels (`pack`, `arrange`) that are kept while a `digest` says that they
 hold the same, and `pool` has the work done, by torch's own `team`, whose members meet as `sync` says; of
-short calls a `trial` says whether that pays.
+short calls a `trial` says whether that pays. When the parameters hold something else, a laid out call
+gets other `weights`; where every call has another number of steps, one for all of them is laid out
+(`elastic`).
 
 **A training step.** `practice` is what `ready` is there, `training` the node of autograd and `course` all
 of a step laid out: the same layer, panels and pool forward. Backward, `gradients` runs what each
