@@ -15,7 +15,7 @@ from .elastic import extend, reach
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
-from .gradients import Backward, Place, lying, there
+from .gradients import Backward, Place, lying, side_by_side, there
 from .inference import fields_of
 from .keep import Plan
 from .layer import Group, Layer
@@ -180,8 +180,7 @@ class Course:
 
     def gradient(self, dout: Tensor) -> tuple[Tensor, list[Place]]:
         """The output's gradient as kernels read it, and where each direction's part of it lies."""
-        read = there(dout)
-        read = read if read.stride(-1) == 1 else read.contiguous()
+        read = side_by_side(there(dout))
         places = lying(read, not self.turned, self.stack.directions, self.stack.output_size)
         # Packed, each step has another number of rows, and elastic, of time steps.
         if read is dout and not self._packed and not self.layer.elastic:

@@ -165,6 +165,14 @@ def there(grad: Tensor) -> Tensor:
     return torch.zeros_like(grad) if grad._is_zerotensor() else grad.resolve_neg()
 
 
+def side_by_side(grad: Tensor) -> Tensor:
+    """The gradient with its last axis dense: of a sum's, one number everywhere, one row is made."""
+    if grad.stride(-1) == 1:
+        return grad
+    own = grad[tuple([slice(0, 1) if stride == 0 else slice(None) for stride in grad.stride()[:-1]])]
+    return own.contiguous().expand(grad.shape)
+
+
 def _small(layer: Layer) -> bool:
     """Whether a core's cache holds the weights' gradients, so that every worker may have its own."""
     geometry = layer.geometry

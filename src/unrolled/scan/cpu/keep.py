@@ -23,12 +23,16 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
     of_backward: set[Node] = set()
     raw: set[Node] = set()
     """Those that could not be computed again without a gate's projection, which is not kept."""
+    dear: set[Node] = set()
+    """Those that are kept in the place of what they are made of. One that is made of what is kept, as an
+    LSTM's tanh of its new state is, is computed again: memory is dearer."""
     for node in nodes:
         if node.op == "grad" or any(a in of_backward for a in node.nodes()):
             of_backward.add(node)
-        free = _free(node, graph, output_is_state) or node.op in SAVED
-        if not free and (node.op in ("x", "r", "s") or any(a in raw for a in node.nodes())):
-            raw.add(node)
+        if _free(node, graph, output_is_state):
+            continue
+        if node.op in ("x", "r", "s") or any(a in raw for a in node.nodes()):
+            (dear if node.op in SAVED else raw).add(node)
     needed = [a for node in nodes if node in of_backward for a in node.nodes() if a not in of_backward]
     needed += [g for g in graph.grads.values() if g not in of_backward]
     saved: dict[Node, None] = {}
@@ -40,7 +44,7 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
         seen.add(node)
         if _free(node, graph, output_is_state):
             output = output or (output_is_state and node is graph.states[0])
-        elif node.op in SAVED or (node in raw and node.op not in BOOLEAN):
+        elif node in dear or (node in raw and node.op not in BOOLEAN):
             saved[node] = None
         else:
             left += reversed(node.nodes())
