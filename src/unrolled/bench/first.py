@@ -53,7 +53,7 @@ print(json.dumps([middle - begin, time.perf_counter() - middle]))
 def _import(rounds: int) -> Iterator[Figure]:
     """The import after torch's own, in new processes."""
     environment = _installed()
-    seconds = statistics.median(_python(_IMPORT, env=environment)[0] for _ in range(IMPORTS))
+    seconds = statistics.median(python(_IMPORT, env=environment)[0] for _ in range(IMPORTS))
     yield Figure(
         "import unrolled, beyond torch's own import", False, 1e3 * seconds, "ms", 150, at_most=True
     )
@@ -67,9 +67,7 @@ def _first(cell: str, rounds: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         environment = _installed() | {"UNROLLED_CACHE": folder}
         for state, target in (("nothing on disk", 4000), ("from the disk", 200)):
-            for backward, seconds in zip(
-                (False, True), _python(_CALLS, cell, env=environment), strict=True
-            ):
+            for backward, seconds in zip((False, True), python(_CALLS, cell, env=environment), strict=True):
                 yield Figure(
                     f"{cell}, first call, {state}", backward, 1e3 * seconds, "ms", target, at_most=True
                 )
@@ -105,11 +103,11 @@ def _installed() -> dict[str, str]:
     environment = dict(os.environ)
     if environment.pop("PYTHONDONTWRITEBYTECODE", None):
         environment["PYTHONPYCACHEPREFIX"] = folder.name
-    _python(_CALLS, "rnn_tanh", env=environment | {"UNROLLED_CACHE": folder.name})
+    python(_CALLS, "rnn_tanh", env=environment | {"UNROLLED_CACHE": folder.name})
     return environment
 
 
-def _python(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> list[float]:
+def python(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> list[float]:
     """What a program in a new interpreter prints as JSON; raises Error with its last words if it fails."""
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8", env=env)  # noqa: S603

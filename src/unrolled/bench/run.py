@@ -18,6 +18,7 @@ from .features import FEATURES
 from .figure import Figure
 from .first import FIRST
 from .measure import Row, measure, medians
+from .memory import MEMORY
 from .peak import Copy, MultiplyAdds
 from .quiet import cores
 from .ways import WAYS_OF_CALLING
@@ -74,8 +75,10 @@ def jobs(
         if with_features:
             for what, feature in {**FEATURES, **WAYS_OF_CALLING}.items():
                 found.append(Job(what + suffix, lambda n, f=feature, b=backward: list(f(b, n))))
-    if with_first:
-        found += [Job(what, lambda n, f=first: list(f(n))) for what, first in FIRST.items()]
+    once = dict(FIRST) if with_first else {}
+    if with_features and True in passes:
+        once |= MEMORY
+    found += [Job(what, lambda n, f=figures: list(f(n))) for what, figures in once.items()]
     return found
 
 
