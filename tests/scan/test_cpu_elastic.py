@@ -7,12 +7,13 @@ import random
 import pytest
 import torch
 from cpu_cases import EVERY, LIES, flat, given, layer, states
-from torch.autograd.graph import save_on_cpu
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled as ur
 from unrolled.scan import scan
-from unrolled.scan.cpu import elastic, practice, ready
+from unrolled.scan.cpu import elastic, pool, practice, ready, training, trial
+from unrolled.scan.cpu.layer import Layer
 
 CASES = [
     ("rnn_tanh", {}, 1),
@@ -178,7 +179,7 @@ def steps(monkeypatch):
 
 
 def gradients(module, x, state, **options):
-    """Results and all gradients of a call; the longest kept part of them as tensors."""
+    """Results and all gradients of a call."""
     x = x.detach().requires_grad_()
     state = None if state is None else [s.detach().requires_grad_() for s in state]
     results = flat(module(x, None if state is None else given(state), **options))
@@ -226,6 +227,51 @@ def test_every_cells_gradients(name, steps):
     assert len(steps) == 4
 
 
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("batch", [193, 260, 600])
+def test_many_rows(batch, lengths, steps, runs):
+    module = layer("gru", 3, 5, bidirectional=True)
+    for time in TIMES[:5]:
+        x = torch.randn(batch, time, 3)
+        more = {"lengths": torch.randint(0, time + 1, (batch,))} if lengths else {}
+        close(*(gradients(m, x, None, **more) for m in (module, copy.deepcopy(module))))
+        with torch.no_grad():
+            same(module(x, **more), copy.deepcopy(module)(x, **more))
+    assert len(steps) == len(runs) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "batch", "hidden"),
+    [("gru", {}, 2, 256), ("lstm", {"bidirectional": True}, 9, 96), ("rnn_tanh", {}, 4, 128)],
+)
+def test_shared_among_workers(name, options, batch, hidden, steps, monkeypatch, two_threads):
+    monkeypatch.setattr(pool, "LONG", 0.0)
+    for module in (ready, practice, training):
+        monkeypatch.setattr(module, "ALONE", 0.0)
+    monkeypatch.setattr(trial.Stalls, "resting", lambda self: False)
+    shared = []
+    init = Layer.__init__
+    monkeypatch.setattr(
+        Layer,
+        "__init__",
+        lambda self, geometry, workers, *rest, **more: (
+            shared.append(workers) or init(self, geometry, workers, *rest, **more)
+        ),
+    )
+    module = layer(name, 40, hidden, **options)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.mul_(0.2)
+    for time in (65, 97, 70, 98, 66, 101, 125):
+        x = torch.randn(batch, time, 40)
+        got, wanted = (gradients(m, x, None) for m in (module, copy.deepcopy(module)))
+        close(got, wanted)
+        with torch.no_grad():
+            same(module(x), copy.deepcopy(module)(x))
+    assert len(steps) == 6
+    assert shared.count(2) > 10
+
+
 def test_symbols_gradients(steps):
     vocabulary = ur.Vocabulary("abcdefg")
     module = layer("lstm", 7, 21, bidirectional=True)
@@ -258,7 +304,8 @@ def test_what_is_kept_elsewhere_and_second_derivatives(steps):
     module = layer("gru", 4, 6, bidirectional=True)
     for time in TIMES:
         x = torch.randn(2, time, 4, requires_grad=True)
-        with save_on_cpu():
+        # Which gives back other tensors than it was given.
+        with saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
             kept = module(x, lengths=[time, 3])[0]
         got = torch.autograd.grad(kept.square().sum(), x)
         anew = copy.deepcopy(module)(x, lengths=[time, 3])[0]

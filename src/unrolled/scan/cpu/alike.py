@@ -143,7 +143,7 @@ class Kinds(Generic[K]):
     def found(self, key: Any, kind: K) -> None:
         """Calls of this kind will be looked for first."""
         self.last[key[0]] = kind
-        if key not in self._kinds:  # another thread has let it go
+        if self._kinds.get(key) is not kind:  # another thread has let it go
             self.last.pop(key[0], None)
 
     def drop(self, key: Any) -> K | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..stack import Stack
 from .alike import guards
 from .division import cost
-from .elastic import extend, reach
+from .elastic import REACH, extend, reach
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
@@ -142,7 +142,7 @@ class Course:
             workers = self.form.workers
             first, *others = self.layer.phases(self.kernel.address, workers)
             told = [fills.work(workers)]
-            # Whoever deals the rows does so in the same phase: nothing that is told is read there.
+            # Whoever is told deals the rows then, in the same phase: it is one worker.
             phases = [told + first, *others] if others else [told, first]
             self._work = Work(phases)
         return self._work
@@ -227,11 +227,8 @@ class Course:
                     fills.add(group.block, FIELDS[name], 4 + 2 * count + direction, offset)
                 if packed is not None:
                     fills.add(group.block, FIELDS["starts"], 4 + 2 * count + len(own) + direction)
-                if self.layer.elastic:
-                    skip = direction * size * out.element_size()
-                    extend(fills, len(bases) - 7, group, reverse, (read, 0), (written, skip))
-        if self.layer.elastic and self.layer.deal is not None:
-            fills.add(self.layer.deal.words, 3, len(bases) - 7)
+        if self.layer.elastic:
+            extend(fills, len(bases) - REACH, self.layer, read, written, size * out.element_size())
         for group, name, start in self._places:
             fills.add(group.block, FIELDS[name], 2, 4 * start)
         return fills

@@ -15,6 +15,8 @@ from .pool import Jobs
 from .ragged import Ragged
 
 _HEAD, _GROUP = 6, 4
+LENGTHS, STEPS = 0, 3
+"""The words of a deal that say where the lengths are, int64, and how many steps there are."""
 
 
 class Deal:
@@ -31,12 +33,11 @@ class Deal:
         for *own, direction in arrays:
             words += [*(array.ctypes.data for array in own), direction]
         self.words = np.array(words, dtype=np.int64)
-        """The address of the lengths, int64, is the first; a call writes it."""
         self._kept = arrays, counts
 
     def give(self, lengths: Tensor | Ragged) -> None:
         """Notes where the lengths are."""
-        self.words[0] = lengths.data_ptr() if isinstance(lengths, Tensor) else lengths.address
+        self.words[LENGTHS] = lengths.data_ptr() if isinstance(lengths, Tensor) else lengths.address
 
     def work(self, workers: int) -> tuple[int, Jobs]:
         """What one of so many workers does: the kernel, and everyone's (block, rank)."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..stack import Call, Stack
 from .alike import MOST, Kinds, Result
+from .deal import LENGTHS, STEPS
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
@@ -60,10 +61,14 @@ def _counted(key: Any, time: int, parameter: Tensor) -> tuple[int, int]:
     return times, len(seen)
 
 
-def reach(time: int, batch_first: bool, *tensors: Tensor) -> list[int]:
+REACH = 7
+"""How many bases `reach` gives for an input and an output."""
+
+
+def reach(time: int, batch_first: bool, x: Tensor, out: Tensor) -> list[int]:
     """How many steps; of each tensor where the first and the last one are, and the bytes between rows."""
     found = [time]
-    for t in tensors:
+    for t in (x, out):
         if t.dim() == 2 and t.is_floating_point():  # packed: where each step is, `starts` says
             row, step = t.stride(0), 0
         else:
@@ -73,13 +78,23 @@ def reach(time: int, batch_first: bool, *tensors: Tensor) -> list[int]:
     return found
 
 
-def extend(fills: Fills, first: int, group: Group, reverse: bool, *tensors: tuple[str, int]) -> None:
-    """A group is to run as many steps as `reach` says, whose numbers are the bases from the first on.
+def extend(fills: Fills, first: int, layer: Layer, x: str, out: str, size: int) -> None:
+    """A layer is to run as many steps as `reach` says, whose numbers are the bases from the first on.
 
-    tensors: the field of each one's address, and the bytes before the part of it that is meant."""
+    x, out: the fields of the addresses; size: the bytes of one direction's part of an output's step."""
+    for direction, groups in enumerate(layer.directions):
+        for group in groups:
+            _extend(fills, first, group, direction == 1, ((x, 0), (out, direction * size)))
+    if layer.deal is not None:
+        fills.copy(layer.deal.words, STEPS, fills.bases, first)
+
+
+def _extend(
+    fills: Fills, first: int, group: Group, reverse: bool, tensors: Sequence[tuple[str, int]]
+) -> None:
     fills.add(group.block, FIELDS["steps"], first)
     for row in range(len(group.rows.ends)):  # where lengths are dealt, that comes later
-        fills.add(group.rows.ends, row, first)
+        fills.copy(group.rows.ends, row, fills.bases, first)
     for index, (name, skip) in enumerate(tensors):
         at = first + 1 + 3 * index
         fills.add(group.block, FIELDS[name], at + reverse, skip)
@@ -93,7 +108,7 @@ class Elastic:
     call: one of them; asked: how it was given; steps: as many as there may be."""
 
     def __init__(self, call: Call, asked: Asked, steps: int, pool: Pool | None, count: int) -> None:
-        stack, self.count, self._batch_first = call.stack, count, asked.batch_first
+        stack, self._batch_first = call.stack, asked.batch_first
         self._packed = isinstance(asked.lengths, Ragged)
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
         kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
@@ -124,21 +139,21 @@ class Elastic:
 
         states: where those lie for which the layer's blocks were filled in."""
         count = len(states)
-        fills = Fills(count + 7 + layer.lengths + 2 * layer.packed)
+        end = count + REACH
+        fills = Fills(end + layer.lengths + 2 * layer.packed)
         size = layer.geometry.stack.output_size * self._dtype.itemsize
-        tensors = "indices" if indexed else "x", "out" if self._dtype.itemsize == 4 else "low"
+        out = "out" if self._dtype.itemsize == 4 else "low"
+        extend(fills, count, layer, "indices" if indexed else "x", out, size)
         for direction, groups in enumerate(layer.directions):
             for group in groups:
-                extend(fills, count, group, direction == 1, (tensors[0], 0), (tensors[1], direction * size))
                 for base, at in enumerate(states):
                     kind, k = divmod(base, count // 2)
                     word = FIELDS[f"{('final', 'initial')[kind]}{k}"]
                     fills.add(group.block, word, base, int(group.block[word]) - at)
                 if layer.packed:
-                    fills.add(group.block, FIELDS["starts"], count + 8 + direction)
+                    fills.add(group.block, FIELDS["starts"], end + 1 + direction)
         if layer.deal is not None:
-            fills.add(layer.deal.words, 0, count + 7)
-            fills.add(layer.deal.words, 3, count)
+            fills.copy(layer.deal.words, LENGTHS, fills.bases, end)
         return fills
 
     def _out(self, x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Fills:
         self._pack, self._words = struct.Struct(f"{bases}q").pack_into, self.bases.data
         self._table: list[int] = []
         self.words: set[int] = set()
-        """All words of blocks that are filled in."""
+        """All words of blocks that are given: `add`'s, whose blocks are alike."""
         self._kept: list[Any] = [self.bases]
         self._sealed: tuple[int, int] | None = None
         self._kernel, self._call = _code()
@@ -34,26 +34,21 @@ class Fills:
     def add(self, block: np.ndarray, word: int, base: int, offset: int = 0) -> None:
         """block[word] is to be base number `base` + offset."""
         self.copy(block, word, self.bases, base, offset)
-
-    def copy(self, block: np.ndarray, word: int, source: np.ndarray, other: int, offset: int = 0) -> None:
-        """block[word] is to be source[other] + offset."""
-        places = (block.ctypes.data + 8 * word, source.ctypes.data + 8 * other)
-        self._table += [*places, offset]
-        self._kept += [block, source]
         self.words.add(word)
-        self._sealed = None
 
-    def write(self, bases: Sequence[int]) -> None:
-        """Fills them in."""
-        self.give(bases)
-        self.fill()
+    def copy(self, array: np.ndarray, index: int, source: np.ndarray, other: int, offset: int = 0) -> None:
+        """array[index] is to be source[other] + offset."""
+        places = (array.ctypes.data + 8 * index, source.ctypes.data + 8 * other)
+        self._table += [*places, offset]
+        self._kept += [array, source]
+        self._sealed = None
 
     def give(self, bases: Sequence[int]) -> None:
         """Notes the bases for `fill`, or for the `job`."""
         self._pack(self._words, 0, *bases)
 
     def fill(self) -> None:
-        """As `write`, with the bases as they are."""
+        """Fills in the bases as they are."""
         self._call(*(self._sealed or self._seal()))
 
     def work(self, workers: int) -> tuple[int, Jobs]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..stack import Call, Stack
 from . import single
 from .alike import Result
+from .deal import LENGTHS
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
@@ -131,7 +132,8 @@ class Prepared:
         fill_in(layer, call, index, parts, tensors)
         outside = self._outside(index, call, indexed)
         if layer.deal is not None:
-            self._fills.add(layer.deal.words, 0, len(bases) - 1 - self._packed)
+            lengths = len(bases) - 1 - self._packed
+            self._fills.copy(layer.deal.words, LENGTHS, self._fills.bases, lengths)
         for direction, groups in enumerate(layer.directions):
             for group in groups:
                 for field, base in outside:

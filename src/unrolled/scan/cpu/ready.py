@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ from .ragged import Ragged, ragged
 from .trial import Trial
 
 
-class _Kind(NamedTuple):
+@dataclass(slots=True)
+class _Kind:
     """Calls of one stack with one shape."""
 
     stack: Stack
@@ -53,12 +55,27 @@ class _Kind(NamedTuple):
     indexed: bool
     steps: int | None = None
     """For how many it is laid out, where calls have fewer as well."""
+    missed: int = 0
+    """Calls that the guards did not know, and that were sound."""
+
+    def knows(self, asked: Asked, parameters: Sequence[Tensor]) -> bool:
+        """Whether kernels can read the input and the parameters."""
+        if self.guards(asked.x, *parameters):
+            return True
+        if not (plain(asked.x, isinstance(asked.lengths, Ragged)) and dense(self.stack, parameters)):
+            return False
+        self.missed += 1
+        if self.missed % _MISSES == 0 and self.steps is None:
+            self.guards = guards([asked.x, *parameters])  # they come in another mode now
+        return True
 
     @property
     def floats(self) -> int:
         """Of scratch memory that lies by for them."""
         return sum(one.floats for own in list(self.ready.values()) for one in own)
 
+
+_MISSES = 16
 
 _kinds: Kinds[_Kind] = Kinds()
 MOST_FLOATS = 1 << 25
@@ -155,7 +172,7 @@ def _found(
         return None
     if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
         return None
-    if not (kind.guards(x, *parameters) or (plain(x, sizes is not None) and dense(stack, parameters))):
+    if not kind.knows(asked, parameters):
         return None
     if kind.given is not None:
         _kinds.found(key, kind)

@@ -44,7 +44,8 @@ def cut(group: Group, steps: int) -> None:
         return
     pieces, total, before = _pieces(group), len(group.rows.rowmap) * steps, int(group.block[word])
     count = -(-total // _SEGMENT)
-    pieces[before - 1] = _SEGMENT  # at first the last one
+    # The last one of a call before is whole again; where there was none, the last of all is.
+    pieces[before - 1] = _SEGMENT
     pieces[count - 1] = total - _SEGMENT * (count - 1)
     group.block[word] = count
 

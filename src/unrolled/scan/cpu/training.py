@@ -146,12 +146,12 @@ class Scan:
         panels = course.packed(parameters, [p.data_ptr() for p in parameters], pool, count)
         history = kept if kept.data_ptr() % LINE == 0 and kept.is_contiguous() else kept.clone()
         out, *finals = course.results(low(self._lower), x)
+        step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
+        course.fill(step, history, panels)
         deal = course.layer.deal
         if deal is not None and self._lengths is not None:
             deal.give(self._lengths)
             Work([[deal.work(1)]]).alone()
-        step = Step(x, state, out, finals, self._reset, self.batch_first, self._ragged)
-        course.fill(step, history, panels)
         return panels, history, out, finals
 
     def again(
