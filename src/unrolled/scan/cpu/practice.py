@@ -104,7 +104,7 @@ def again(
     given = x, lengths, reset, batch_first, lower
     if stack.num_layers > 1:
         return stacked.again(again, stack, Asked(*given), parameters, state, sizes, drops)
-    key = (id(stack), shape, strides, batch_first)
+    key, place = (id(stack), shape, strides, batch_first), (shape, strides)
     kind = _kinds.get(key)
     as_ever = kind is not None and kind.guards(x, *parameters)
     if not as_ever:
@@ -112,9 +112,8 @@ def again(
             return None
         asked = Asked(*given)
         if kind is None and reset is None and not fixed(stack, asked, True, parameters[0]):
-            kind = _like(stack, asked, parameters)
-            x, strides = x.contiguous(), ("elastic", sizes is None)
-            shape = shape[1 - batch_first], kind and kind.steps
+            kind, x = _like(stack, asked, parameters), x.contiguous()
+            place = "elastic", asked.extent[0], kind and kind.steps, sizes is None
         elif kind is None or not kind.holds(parameters):
             kind = _remember(key, stack, asked, parameters)
     if kind is None or not (reset is None or plain_reset(reset, x)):
@@ -127,7 +126,7 @@ def again(
     if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
     with workers(kind.cost, kind.most, kind.trial) if kind.most > 1 else alone as (pool, count):
-        whole = (stack, x.dtype, shape, strides, reset is None, lengths is None, batch_first, lower)
+        whole = (stack, x.dtype, place, reset is None, lengths is None, batch_first, lower)
         whole += count, most_groups()
         course = take(whole) or _course(kind, Asked(x, *given[1:]), count)
         if reset is not None and not batch_first:
