@@ -373,3 +373,12 @@ def test_only_so_much_memory_lies_by(monkeypatch, runs):
         assert torch.equal(output, first[0][0])
         assert torch.equal(state, first[0][1])
     assert not any(kind.floats for _, kind in ready._kinds.items() if kind.stack is module.stack)
+
+
+@torch.no_grad()
+def test_another_number_of_parameters_is_refused():
+    module, x = ur.GRU(3, 4), torch.randn(5, 2, 3)
+    for _ in range(3):
+        module(x)
+    with pytest.raises(ur.Error, match="got 3 parameters; wanted weight_ih_l0"):
+        ur.scan(module.stack, x, list(module.parameters())[:3])

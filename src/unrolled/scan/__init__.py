@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import Error
 from . import engines, transforms
 from .dispatch import run
 from .engines import Explanation, engine
@@ -63,8 +62,6 @@ def scan(
     """
     if type(lengths) is list and all([type(n) is int and 0 <= n < 1 << 63 for n in lengths]):
         lengths = torch.tensor(lengths, dtype=torch.int64)
-    if len(parameters) != len(stack.shapes):
-        raise Error(f"scan: got {len(parameters)} parameters; wanted {list(stack.shapes)}")
     drops = training and stack.drops
     done = engines.again(stack, input, parameters, state, lengths, reset, batch_first, None, drops)
     if done is not None:

@@ -110,7 +110,7 @@ def again(
 
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers."""
-    if torch.compiler.is_compiling() or watching.watched():
+    if torch.compiler.is_compiling() or watching.watched() or len(parameters) != len(stack.shapes):
         return None
     wanted = _forced.get() or _program()
     if wanted is not None and wanted != "cpu":
