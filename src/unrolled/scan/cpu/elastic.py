@@ -20,7 +20,7 @@ from .inference import fill_in, finals_of, low, output_like
 from .layer import Group, Layer
 from .machine import machine
 from .pool import Pool, Work
-from .prepared import Asked
+from .prepared import Asked, Laid
 from .program import forward_kernel
 from .ragged import Ragged
 from .room import empty, maker
@@ -101,7 +101,7 @@ def _extend(
         fills.add(group.block, FIELDS[_ROWS[name]], at + 2)
 
 
-class Elastic:
+class Elastic(Laid):
     """An inference call of one layer laid out for `count` workers: all but how many steps it has, and where
     its input, output and states lie.
 
@@ -112,9 +112,8 @@ class Elastic:
         self._packed = isinstance(asked.lengths, Ragged)
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
         kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
-        self._weights = Weights(*kept)
+        self._weights = weights = Weights(*kept)
         self.addresses = [p.data_ptr() for p in call.parameters]
-        """Where the parameters lie that it was laid out for."""
         self.zeros, self.shapes = call.state, [s.shape for s in call.state]
         self._zeros = [s.data_ptr() for s in call.state]
         self._size = stack.output_size * stack.directions
@@ -125,10 +124,10 @@ class Elastic:
         layer = Layer(geometry, count, False, indexed, asked.lengths is not None, self._packed, True)
         out = self._out(call.input) if self._packed else output_like(call.input, self._size, self._dtype)
         finals = finals_of(call.state, self._dtype)
-        fill_in(layer, call, 0, self._weights.pointers(0), (call.input, out, finals))
+        fill_in(layer, call, 0, weights.pointers(0), (call.input, out, finals))
         self._fills = self._filled(layer, indexed, [t.data_ptr() for t in (*finals, *call.state)])
-        self._weights.tell(self._fills, layer, 0)
-        first = [self._weights.digest.jobs, self._fills.work(count)]
+        weights.tell(self._fills, layer, 0)
+        first = [weights.digest.jobs, self._fills.work(count)]
         first += [layer.deal.work(count)] if layer.deal else []
         self._work = Work([first, layer.scan(kernel.address)])
         self._kept: list[Any] = [kernel, layer]
@@ -159,12 +158,6 @@ class Elastic:
     def _out(self, x: Tensor) -> Tensor:
         return empty((*x.shape[: 1 if self._packed else 2], self._size), self._dtype)
 
-    def renew(self, parameters: Sequence[Tensor], pool: Pool | None) -> bool:
-        """Whether it is laid out for these parameters now."""
-        self._weights.renew(parameters, pool)
-        self.addresses = [p.data_ptr() for p in parameters]
-        return True
-
     def run(
         self,
         pool: Any,
@@ -176,20 +169,12 @@ class Elastic:
         """As `Prepared.run`; there is no reset."""
         ragged = lengths if isinstance(lengths, Ragged) else None
         time = ragged.time if ragged else x.shape[1 if self._batch_first else 0]
-        out, *finals = self._out(x), *[make() for make in self._makers]
+        made = [self._out(x), *[make() for make in self._makers]]
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
-        bases = [*[t.data_ptr() for t in finals], *initial, *reach(time, self._batch_first, x, out)]
+        bases = [t.data_ptr() for t in made[1:]]
+        bases += [*initial, *reach(time, self._batch_first, x, made[0])]
         if ragged is not None:
             bases += ragged.address, *ragged.begins
         elif isinstance(lengths, Tensor):
             bases.append(lengths.data_ptr())
-        self._fills.give(bases)
-        if pool is None:
-            self._work.alone()
-        else:
-            pool.run(self._work)
-        if self._weights.digest.differs:
-            return None
-        if self._lower is not None and self._lower is not self._dtype:
-            out, *finals = [t.to(self._lower) for t in (out, *finals)]
-        return out, tuple(finals)
+        return self._done(pool, bases, made)

@@ -61,7 +61,41 @@ def dense(stack: Stack, parameters: Sequence[Tensor]) -> bool:
     return True
 
 
-class Prepared:
+class Laid:
+    """What calls share that are laid out: other parameters, and the work itself."""
+
+    addresses: list[int]
+    """Where the parameters lie that it was laid out for."""
+    _weights: Weights | None
+    _fills: Fills
+    _work: Work
+    _lower: torch.dtype | None
+    _dtype: torch.dtype
+
+    def renew(self, parameters: Sequence[Tensor], pool: Pool | None) -> bool:
+        """Whether it is laid out for these parameters now."""
+        if self._weights is None:
+            return False
+        self._weights.renew(parameters, pool)
+        self.addresses = [p.data_ptr() for p in parameters]
+        return True
+
+    def _done(self, pool: Pool | None, bases: Sequence[int], made: list[Tensor]) -> Result | None:
+        """The work, which writes the output and last states that were made for it; None: the parameters do
+        not hold what they held."""
+        self._fills.give(bases)
+        if pool is None:
+            self._work.alone()
+        else:
+            pool.run(self._work)
+        if self._weights and self._weights.digest.differs:
+            return None
+        if self._lower is not None and self._lower is not self._dtype:
+            made = [t.to(self._lower) for t in made]
+        return made[0], tuple(made[1:])
+
+
+class Prepared(Laid):
     """One call laid out for `count` workers: all but where its input, output and states lie."""
 
     def __init__(self, call: Call, asked: Asked, pool: Pool | None, count: int) -> None:
@@ -76,7 +110,6 @@ class Prepared:
         kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
         self._weights = None if one else Weights(*kept)
         self.addresses = [p.data_ptr() for p in call.parameters]
-        """Where the parameters lie that it was laid out for."""
         self.zeros = call.state
         self._zeros = [s.data_ptr() for s in call.state]
         self.shapes = [s.shape for s in call.state]
@@ -159,7 +192,7 @@ class Prepared:
         """The addresses that come last."""
         found = [] if reset is None else [reset.data_ptr()]
         if isinstance(lengths, Ragged):
-            found += [lengths.address, lengths.starts.ctypes.data]
+            found += [lengths.address, lengths.begins[0]]
         elif lengths is not None:
             found.append(lengths.data_ptr())
         return found
@@ -173,14 +206,6 @@ class Prepared:
         found += [] if call.reset is None else [(FIELDS["reset"], 2 + 2 * count)]
         found += [(FIELDS[f"final{k}"], 2 + k) for k in range(count)]
         return found + [(FIELDS[f"initial{k}"], 2 + count + k) for k in range(count)]
-
-    def renew(self, parameters: Sequence[Tensor], pool: Pool | None) -> bool:
-        """Whether it is laid out for these parameters now."""
-        if self._weights is None:
-            return False
-        self._weights.renew(parameters, pool)
-        self.addresses = [p.data_ptr() for p in parameters]
-        return True
 
     def run(
         self,
@@ -196,13 +221,4 @@ class Prepared:
         bases = [x.data_ptr(), *[t.data_ptr() for t in made], *initial]
         if reset is not None or lengths is not None:
             bases += self._more(lengths, reset)
-        self._fills.give(bases)
-        if pool is None:
-            self._work.alone()
-        else:
-            pool.run(self._work)
-        if self._weights and self._weights.digest.differs:
-            return None
-        if self._lower is not None and self._lower is not self._dtype:
-            made = [t.to(self._lower) for t in made]
-        return made[0], tuple(made[1:])
+        return self._done(pool, bases, made)
