@@ -15,7 +15,14 @@ def of_ones_own(x, r, h, c, *, leak):
     return torch.sigmoid(x[2] + r[2]) * c - 0.5 * h, c
 
 
-EVERY = {**CELLS, "of_ones_own": of_ones_own}
+@ur.cell(gates=2, states=3)
+def delayed(x, r, h, d, c):
+    """A state that is only added, so that no gradient reads it, but an output."""
+    c = 0.5 * c + torch.tanh(x[1] + r[1])
+    return torch.sigmoid(x[0] + r[0]) * torch.tanh(c) + d, x[1] - h, c
+
+
+EVERY = {**CELLS, "of_ones_own": of_ones_own, "delayed": delayed}
 
 
 LIES = {

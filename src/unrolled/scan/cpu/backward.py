@@ -8,8 +8,20 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import for_panels, for_tiles, for_widths
-from .shape import BARRIER, STEP, Shape, begin, copies, copies_low, get, get_gradient, products, put
-from .slope import dstate, point
+from .shape import (
+    BARRIER,
+    STEP,
+    Shape,
+    begin,
+    copies,
+    copies_low,
+    for_begun,
+    get,
+    get_gradient,
+    products,
+    put,
+)
+from .slope import again, dstate, point
 from .sync import barrier, share
 
 
@@ -25,6 +37,8 @@ def emit(shape: Shape) -> str:
     if shape.projected:
         _rows(module, shape, "widen")
     _end(module, shape)
+    if shape.again and not shape.projected:
+        _first(module)
     _main(module, shape)
     return str(module)
 
@@ -75,21 +89,26 @@ def _end(module: Module, shape: Shape) -> None:
     f = module.function("end", [(PTR, "block"), (I64, "rank"), (I64, "step")])
     block, rank, step = f.arguments
     b = Block(f, block)
-    active = b["active"]
-    now = f.load(I64, f.at(active, step * 8), 8)
-    before = f.variable(f.int(0))
-    with f.when(f.compare("sgt", step, 0)):
-        f.set(before, f.load(I64, f.at(active, step * 8 - 8), 8))
-    old = f.get(I64, before)
-    with f.loop(old, now) as row:
-        _move(f, b, shape, rank, row)
-    with f.when(f.compare("ne", b["reset"], f.null())):
-        flags, rowmap = f.at(b["reset"], step * b["reset_step"]), b["rowmap"]
-        with f.loop(0, f.least(old, now)) as row:
-            actual = f.load(I64, f.at(rowmap, row * 8), 8)
-            flag = f.load("i8", f.at(flags, actual * b["reset_row"]), 1)
-            with f.when(f.compare("ne", flag, 0)):
-                _move(f, b, shape, rank, row)
+    for_begun(f, b, step, lambda row: _move(f, b, shape, rank, row))
+    f.finish()
+
+
+def _first(module: Module) -> None:
+    """first(block, rank, step): in the outputs that are made again, before those of the rows that begin at
+    the step there is the initial state."""
+    f = module.function("first", [(PTR, "block"), (I64, "rank"), (I64, "step")])
+    block, rank, step = f.arguments
+    b = Block(f, block)
+    p0, p1 = share(b, rank, "panels")
+
+    def fresh(row: Value) -> None:
+        actual = f.load(I64, f.at(b["rowmap"], row * 8), 8)
+        source = f.at(b["initial0"], actual * b["initial_row0"])
+        with f.loop(p0, p1) as p:
+            value = get(f, f.at(source, p * f.bytes), b["hidden"] - p * f.width)
+            f.store(value, again(f, b, p, step, row), f.bytes)
+
+    for_begun(f, b, step, fresh)
     f.finish()
 
 
@@ -167,10 +186,16 @@ def _main(module: Module, shape: Shape) -> None:
             f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
             _over(f, b, shape, "widen", (p0, p1), count, step)
         f.call("void", "point", [block, rank, step, count])
+        if shape.again and not shape.projected:
+            with f.when(f.compare("ne", reverse, 0)):
+                f.call("void", "first", [block, rank, step + 1])
         if shape.r_columns:
             f.call("void", BARRIER, [b["barrier"], b["workers"], rank])
             _over(f, b, shape, "recurrent", (q0, q1), count, step)
         f.call("void", "end", [block, rank, step])
+    if shape.again and not shape.projected:
+        with f.when(f.compare("sgt", steps, 0)):
+            f.call("void", "first", [block, rank, f.int(0)])
     _store_initial(f, b, shape, rank)
     f.finish()
 

@@ -17,7 +17,6 @@ from .fills import Fills
 from .geometry import Geometry
 from .gradients import Backward, Place, lying, side_by_side, there
 from .inference import fields_of
-from .keep import Plan
 from .layer import Group, Layer
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
@@ -25,6 +24,7 @@ from .program import Kernel
 from .ragged import Ragged
 from .room import empty, maker, whole_lines
 from .segments import cut
+from .shape import Shape
 from .trial import trial_of
 
 
@@ -89,21 +89,21 @@ class Course:
         self._panels: list[Panels | None] = [None] * stack.directions
         self._places: list[tuple[Any, str, int]] = []
         for group in self.layer.groups:
-            self._remember(group, kernel.shape.plan or Plan((), False), resets)
+            self._remember(group, kernel.shape, resets)
         self.history = maker([self.floats])
         """Makes the memory of one."""
 
-    def _remember(self, group: Group, plan: Plan, resets: bool) -> None:
+    def _remember(self, group: Group, shape: Shape, resets: bool) -> None:
         """Every step's states and kept values of a group in memory."""
         rows, geometry = len(group.rows.rowmap), group.geometry
-        sizes, first = group.state_sizes(), self.floats
-        sizes["saved"] = geometry.hidden_panels * geometry.time * rows * geometry.width * len(plan.saved)
-        if plan.output and resets:
+        sizes, first = group.state_sizes(ring=False), self.floats
+        sizes["saved"] = geometry.hidden_panels * geometry.time * rows * geometry.width * len(shape.saved)
+        if shape.reads_output and resets:
             sizes["outputs"] = sizes["state0"]
         for name, size in sizes.items():
             self._places.append((group, name, self.floats))
             self.floats += whole_lines(size)
-        if plan.output and not resets:
+        if shape.reads_output and not resets:
             # The state before the second step is the output of the first.
             self._places.append((group, "outputs", first + rows * geometry.width))
 

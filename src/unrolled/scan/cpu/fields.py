@@ -29,7 +29,7 @@ _NUMBERS = (
     *("x_panels", "xp_row", "xp_panel", "xp_gate", "xp_step"),
     *("x_row", "x_step", "i_row", "i_step", "in_size", "out_row", "out_step"),
     *("low_row", "low_step", "dout_low", "final_low"),
-    *("reset_row", "reset_step", "mask", "s_lines", "x_lines", "full", "padded", "dout_row", "dout_step"),
+    *("reset_row", "reset_step", "s_lines", "x_lines", "full", "padded", "dout_row", "dout_step"),
     *("g_lines", "o_lines", "a_panels", "o_panels", "result_row", "result_step", "result_size"),
     *("segments", "segment", "together", "groups", "fresh", "across"),
 )

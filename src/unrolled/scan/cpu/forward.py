@@ -11,7 +11,19 @@ from .ahead import origin
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .products import Tiles, for_panels, for_tiles
-from .shape import BARRIER, Shape, copies, copies_low, get, outputs, products, put_final, put_output, slot
+from .shape import (
+    BARRIER,
+    Shape,
+    copies,
+    copies_low,
+    for_begun,
+    get,
+    outputs,
+    products,
+    put_final,
+    put_output,
+    slot,
+)
 from .step import point, projected_rows, step_rows
 from .sync import barrier, share
 
@@ -48,24 +60,9 @@ def _begin(module: Module, shape: Shape) -> None:
             with f.loop(p0, p1) as p:
                 start = f.at(b[f"start{k}"], (p * b["rows"] + row) * f.bytes)
                 value = f.load(f.vector, start, f.bytes)
-                f.store(value, slot(f, b, "state", k, p, step, row), f.bytes)
+                f.store(value, slot(f, b, shape, k, p, step, row), f.bytes)
 
-    active = b["active"]
-    now = f.load(I64, f.at(active, step * 8), 8)
-    before = f.variable(f.int(0))
-    with f.when(f.compare("sgt", step, 0)):
-        f.set(before, f.load(I64, f.at(active, step * 8 - 8), 8))
-    old = f.get(I64, before)
-    with f.loop(old, now) as row:
-        fresh(row)
-    with f.when(f.compare("ne", b["reset"], f.null())):
-        bytes_ = f.at(b["reset"], step * b["reset_step"])
-        reset_row, rowmap = b["reset_row"], b["rowmap"]
-        with f.loop(0, f.least(old, now)) as row:
-            actual = f.load(I64, f.at(rowmap, row * 8), 8)
-            flag = f.load("i8", f.at(bytes_, actual * reset_row), 1)
-            with f.when(f.compare("ne", flag, 0)):
-                fresh(row)
+    for_begun(f, b, step, fresh)
     f.finish()
 
 
@@ -151,7 +148,7 @@ def _finish(f: Function, b: Block, shape: Shape, rank: Value, rows: Value) -> No
             empty = f.compare("slt", end, 0)
             with f.loop(p0, p1) as p:
                 start = f.at(b[f"start{k}"], (p * rows + row) * f.bytes)
-                chosen = f.choose(empty, start, slot(f, b, "state", k, p, end, row))
+                chosen = f.choose(empty, start, slot(f, b, shape, k, p, end, row))
                 value = f.load(f.vector, chosen, f.bytes)
                 put_final(f, b, value, target, p, size)
     q0, q1 = share(b, rank, "out_panels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from .graph import Graph, Node, everything
@@ -15,6 +16,10 @@ class Plan(NamedTuple):
     saved: tuple[Node, ...]
     output: bool
     """Whether it reads the output."""
+    again: bool
+    """Whether it computes the cell's output, of which the weights' gradient needs every step's."""
+    spared: frozenset[int]
+    """The states of which it needs no step's."""
 
 
 def keep(graph: Graph, output_is_state: bool) -> Plan:
@@ -48,7 +53,30 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
             saved[node] = None
         else:
             left += reversed(node.nodes())
-    return Plan(tuple(saved), output)
+    read = {node.args[0] for node in seen if node.op == "state"}
+    spared = {*range(len(graph.states))} - read
+    if output or (graph.r_gates and not output_is_state):
+        spared -= {0}
+    # What it is multiplied with: by the recurrent weights as state 0, or by the projection.
+    wanted = 0 in spared and graph.r_gates if output_is_state else True
+    again = bool(wanted) and _made_of(graph.states[0], {*saved, *(Node("state", (k,)) for k in read)})
+    if output_is_state and graph.r_gates and not again:
+        spared -= {0}
+    return Plan(tuple(saved), output, again, frozenset(spared))
+
+
+def _made_of(root: Node, kept: Container[Node]) -> bool:
+    """Whether it is made of what is kept, and of vectors."""
+    left, seen = [root], set[Node]()
+    while left:
+        node = left.pop()
+        if node in seen or node in kept or node.op == "vector":
+            continue
+        if node.leaf:
+            return False
+        seen.add(node)
+        left += node.nodes()
+    return True
 
 
 def _free(node: Node, graph: Graph, output_is_state: bool) -> bool:

@@ -64,7 +64,7 @@ class Group:
         count, time = len(rows.rowmap), geometry.time
         hidden, out = geometry.hidden_panels, geometry.out_panels
         # Panels an odd number of cache lines apart do not meet in the same sets of the cache.
-        self.lines = (time + 1 if training else 2) * count | 1
+        self.lines = (time + 1) * count | 1
         per_row = width * (geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels))
         room = shape.machine.l2 // 4 // 4
         ring = chunk = max(1, min(time, room // max(1, per_row * count)))
@@ -102,7 +102,6 @@ class Group:
             xp_panel=4 * strides[1],
             xp_gate=4 * strides[2],
             xp_step=panel_step(shape.cut(geometry.x_columns), chunk * count),
-            mask=-1 if training else 1,
             s_lines=self.lines,
             x_lines=x_lines,
         )
@@ -119,8 +118,7 @@ class Group:
             self.keep(name, shape.cut(own).table())
         sizes = {"zeros": width * 2, "progress": LINE // 4 * ahead.LINES, "barrier": LINE // 4 * workers}
         sizes |= {f"start{k}": geometry.state_panels(k) * count * width for k in range(shape.states)}
-        if not training:
-            sizes |= self.state_sizes()
+        sizes |= self.state_sizes(ring=True)
         # The last row's last gate is read as whole vectors.
         sizes["xp"] = x_lines * (geometry.x_panels | 1) * columns * width + width
         if not indexed:
@@ -139,12 +137,16 @@ class Group:
         enough = columns >= 3 and not geometry.shape.projected
         return 1 if enough and larger and panel <= L1 // 2 else 4
 
-    def state_sizes(self) -> dict[str, int]:
-        """The memory of the states: two slots, or every step's for the backward."""
-        geometry, shape, width = self.geometry, self.geometry.shape, self.geometry.width
-        each = self.lines * width
-        sizes = {f"state{k}": geometry.state_panels(k) * each for k in range(shape.states)}
-        if shape.projected:
+    def state_sizes(self, ring: bool) -> dict[str, int]:
+        """The memory of the states of which there are two steps' in turns, or of those with every one's."""
+        geometry, shape = self.geometry, self.geometry.shape
+        each = (2 * len(self.rows.rowmap) + 1 if ring else self.lines) * geometry.width
+        sizes = {
+            f"state{k}": geometry.state_panels(k) * each
+            for k in range(shape.states)
+            if shape.ring(k) is ring
+        }
+        if shape.projected and shape.ring(None) is ring:
             sizes["raw"] = geometry.hidden_panels * each
         return sizes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
-from .graph import Graph
+from .graph import Graph, Node
 from .keep import Plan
 from .machine import Machine
 from .products import Tiles, product, tiles
@@ -46,6 +46,28 @@ class Shape:
     def states(self) -> int:
         """How many states there are."""
         return len(self.graph.states)
+
+    @property
+    def saved(self) -> tuple[Node, ...]:
+        """What is kept of every step."""
+        return self.plan.saved if self.plan else ()
+
+    @property
+    def reads_output(self) -> bool:
+        """Whether the backward scan reads every step's output."""
+        return self.plan is not None and self.plan.output
+
+    @property
+    def again(self) -> bool:
+        """Whether the backward scan makes every step's output again."""
+        return self.plan is not None and self.plan.again
+
+    def ring(self, k: int | None) -> bool:
+        """Whether of state k, or of the output before its projection (None), there are two steps' in turns,
+        instead of every step's for the backward."""
+        if self.plan is None:
+            return True
+        return self.plan.again if k is None else k in self.plan.spared
 
     def cut(self, columns: int) -> Tiles:
         """The tiles of a product with so many columns."""
@@ -220,11 +242,37 @@ def get_gradient(f: Function, b: Block, row: Value, start: Value, panel: Value) 
     return f.get(f.vector, found)
 
 
-def slot(f: Function, b: Block, name: str, k: int | None, panel: Value, step: Value, row: Value) -> Value:
-    """Where state k, or `raw`, (of panels [panel][slot][row][W]) lies before the step."""
-    rows = b["rows"]
-    index = panel * b["s_lines"] + (step & b["mask"]) * rows + row
-    return f.at(b[name if k is None else f"{name}{k}"], index * f.bytes)
+def lines(b: Block, shape: Shape, k: int | None) -> Value:
+    """The lines of a panel of state k, or of `raw` (None)."""
+    return b["rows"] * 2 + 1 if shape.ring(k) else b["s_lines"]
+
+
+def slot(
+    f: Function, b: Block, shape: Shape, k: int | None, panel: Value, step: Value, row: Value
+) -> Value:
+    """Where state k, or `raw` (None), of panels [panel][slot][row][W], lies before the step."""
+    which = step & 1 if shape.ring(k) else step
+    index = panel * lines(b, shape, k) + which * b["rows"] + row
+    return f.at(b["raw" if k is None else f"state{k}"], index * f.bytes)
+
+
+def for_begun(f: Function, b: Block, step: Value, body: Callable[[Value], None]) -> None:
+    """body(row) for the rows that begin, or begin again, at the step."""
+    active = b["active"]
+    now = f.load(I64, f.at(active, step * 8), 8)
+    before = f.variable(f.int(0))
+    with f.when(f.compare("sgt", step, 0)):
+        f.set(before, f.load(I64, f.at(active, step * 8 - 8), 8))
+    old = f.get(I64, before)
+    with f.loop(old, now) as row:
+        body(row)
+    with f.when(f.compare("ne", b["reset"], f.null())):
+        flags, rowmap = f.at(b["reset"], step * b["reset_step"]), b["rowmap"]
+        with f.loop(0, f.least(old, now)) as row:
+            actual = f.load(I64, f.at(rowmap, row * 8), 8)
+            flag = f.load("i8", f.at(flags, actual * b["reset_row"]), 1)
+            with f.when(f.compare("ne", flag, 0)):
+                body(row)
 
 
 def kept_output(f: Function, b: Block, panel: Value, step: Value, row: Value) -> Value:

@@ -58,6 +58,7 @@ class Side:
         self._dp = [
             memory.take(self.geometry.out_panels * n * width) for n in self._lines if stack.proj_size
         ]
+        self._outputs = [memory.take(hidden * g.lines * width) for g in self.groups if self.shape.again]
         self._dvectors = memory.take(len(self.groups) * hidden * self.shape.vectors * width)
         # Where both biases are added to the same gates, they have the same gradient.
         self._one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
@@ -67,13 +68,9 @@ class Side:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
             own = self._of_weights("hh", graph.r_gates, stack.output_size, not self._one_bias)
-            for block in own:
-                block.same("operand", "state0")
-                block.same("o_lines", "s_lines")
+            self._multiplied(own, "state0")
         if stack.proj_size:
-            for block in self._of_weights("hr", (0,), stack.hidden_size, False):
-                block.same("operand", "raw")
-                block.same("o_lines", "s_lines")
+            self._multiplied(self._of_weights("hr", (0,), stack.hidden_size, False), "raw")
 
     def _of_scan(self, dinitial: bool, workers: int) -> list[Derived]:
         stack, geometry, shape, memory = self.stack, self.geometry, self.shape, self._memory
@@ -98,6 +95,9 @@ class Side:
             if stack.proj_size:
                 dh = memory.take(geometry.hidden_panels * rows * self.width)
                 block.place("rest", dh=dh, dp=self._dp[index])
+            if self._outputs:
+                block.place("rest", operand=self._outputs[index])
+                block.set(o_lines=group.lines)
             block.take(GIVEN)
             block.set(
                 g_lines=self._lines[index], together=4 if rows == 1 else panel_step(shape.cut(1), rows)
@@ -162,6 +162,16 @@ class Side:
                 panels=("zeros", start + index * count * symbols * line),
             )
         self._result("d_ih", gates, False)
+
+    def _multiplied(self, blocks: Sequence[Derived], name: str) -> None:
+        """What the weights were multiplied with: kept by the forward pass, or made again by the scan."""
+        for index, block in enumerate(blocks):
+            if self._outputs and (name == "raw") == bool(self.stack.proj_size):
+                block.place("rest", operand=self._outputs[index])
+                block.set(o_lines=self.groups[index].lines)
+            else:
+                block.same("operand", name)
+                block.same("o_lines", "s_lines")
 
     def _of_weights(self, name: str, gates: Sequence[int], size: int, bias: bool) -> list[Derived]:
         """The products that make the gradient (gates * rows, size) of a weight, and of its bias."""

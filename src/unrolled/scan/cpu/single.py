@@ -41,12 +41,12 @@ def emit(shape: Shape) -> str:
     with f.loop(p0, p1) as p:
         for k in range(shape.states):
             value = get(f, f.at(b[f"initial{k}"], p * f.bytes), b["hidden"] - p * f.width)
-            f.store(value, slot(f, b, "state", k, p, f.int(0), f.int(0)), f.bytes)
+            f.store(value, slot(f, b, shape, k, p, f.int(0), f.int(0)), f.bytes)
         _gates(f, b, shape, p, sums)
         zero, one = f.int(0), f.int(1)
         f.call("void", "point", [block, sums, p, one, zero, one, zero, zero])
         for k in range(shape.states):
-            value = f.load(f.vector, slot(f, b, "state", k, p, one, zero), f.bytes)
+            value = f.load(f.vector, slot(f, b, shape, k, p, one, zero), f.bytes)
             put_final(f, b, value, b[f"final{k}"], p, b["hidden"])
     f.finish()
     return str(module)

@@ -31,6 +31,12 @@ def dstate(f: Function, b: Block, k: int, panel: Value, row: Value) -> Value:
     return f.at(b[f"dstate{k}"], (panel * b["rows"] + row) * f.bytes)
 
 
+def again(f: Function, b: Block, panel: Value, step: Value, row: Value) -> Value:
+    """Where an output lies that is made again, by the step whose products read it: panels
+    [panel][step * rows + row][W]."""
+    return f.at(b["operand"], (panel * b["o_lines"] + step * b["rows"] + row) * f.bytes)
+
+
 def point(module: Module, shape: Shape) -> None:
     """point(block, rank, step, count): the gradients of a step's gates and of the states before it."""
     arguments = [(PTR, "block"), (I64, "rank"), (I64, "step"), (I64, "count")]
@@ -51,18 +57,19 @@ def _equations(
     f: Function, b: Block, shape: Shape, start: Value, places: Sequence[tuple[Value, Value]]
 ) -> None:
     """What `point` does at some places, (panel, row)."""
-    graph, saved = shape.graph, shape.plan.saved if shape.plan else ()
+    graph, saved = shape.graph, shape.saved
     vectors = [_Vector(f, b, shape, start, *place) for place in places]
     value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
     for position, node in enumerate(saved):
         value.put(node, f.joined(vectors, lambda v, at=position: v.saved(at, len(saved))))
-    if not shape.projected:
+    if shape.reads_output:
         value.lazy(graph.states[0], lambda: f.joined(vectors, _Vector.out))
     leaves = [columns(shape), *([Node(op, (k,)) for k in range(n)] for op, n in _counts(shape))]
     with f.wide(len(vectors)):
         found = [[value(graph.grads.get(leaf, 0.0)) for leaf in some] for some in leaves]
+        made = [value(graph.states[0])] if shape.again else []
     for index, vector in enumerate(vectors):
-        vector.store(*[[f.part(wide, index) for wide in some] for some in found])
+        vector.store(*[[f.part(wide, index) for wide in some] for some in (*found, made)])
 
 
 def _counts(shape: Shape) -> tuple[tuple[str, int], ...]:
@@ -83,7 +90,7 @@ class _Vector:
         if node.op == "vector":
             place = f.at(b["vectors"], (self._panel * self._shape.vectors + index) * f.bytes)
         elif node.op == "state":
-            place = slot(f, b, "state", index, self._panel, self._step, self._row)
+            place = slot(f, b, self._shape, index, self._panel, self._step, self._row)
         elif index == 0 and self._shape.projected:
             place = f.at(b["dh"], (self._panel * b["rows"] + self._row) * f.bytes)
         else:
@@ -105,8 +112,15 @@ class _Vector:
         f = self._f
         return f.load(f.vector, kept_output(f, self._b, self._panel, self._step, self._row), f.bytes)
 
-    def store(self, gates: Sequence[Value], states: Sequence[Value], vectors: Sequence[Value]) -> None:
-        """The gradients of the gates, of the states before, and, added up, of the vectors."""
+    def store(
+        self,
+        gates: Sequence[Value],
+        states: Sequence[Value],
+        vectors: Sequence[Value],
+        outputs: Sequence[Value],
+    ) -> None:
+        """The gradients of the gates, of the states before, and, added up, of the vectors; and the output,
+        if it is made again."""
         f, b, n = self._f, self._b, self._step * self._b["rows"] + self._row
         for column, value in enumerate(gates):
             place = ((self._panel + b["panels"] * column) * b["g_lines"] + n) * f.bytes
@@ -118,3 +132,6 @@ class _Vector:
             place = f.at(b["dvectors"], (self._panel * self._shape.vectors + j) * f.bytes)
             total = f.load(f.vector, place, f.bytes)
             f.store(f.op(f.vector, f"fadd {f.vector} {total.name}, {value.name}"), place, f.bytes)
+        for value in outputs:
+            step = self._step if self._shape.projected else self._step + 1
+            f.store(value, again(f, b, self._panel, step, self._row), f.bytes)

@@ -9,7 +9,7 @@ from .evaluate import Evaluator
 from .fields import Block
 from .graph import Node
 from .products import for_widths
-from .shape import STEP, Shape, by_two, kept_output, outputs, put_output, slot
+from .shape import STEP, Shape, by_two, kept_output, lines, outputs, put_output, slot
 
 
 def step_rows(module: Module, shape: Shape) -> None:
@@ -21,7 +21,8 @@ def step_rows(module: Module, shape: Shape) -> None:
         _, p0, p1, row, step, local = f.arguments
         scratch = f.room(f"[{rows * max(cut.widths[rows]) * columns * f.width} x float]")
         wide = columns * f.bytes
-        a = slot(f, b, "state", 0, f.int(0), step, row)
+        a = slot(f, b, shape, 0, f.int(0), step, row)
+        a_lines = lines(b, shape, 0) * f.bytes
         b_panel = (b["h_full"] * f.width + b["h_tail"]) * wide
         n = local * b["rows"] + row
 
@@ -30,10 +31,10 @@ def step_rows(module: Module, shape: Shape) -> None:
             p: Value,
             f: Function = f,
             b: Block = b,
-            rest: tuple[Value, ...] = (a, b_panel, n, scratch, row, step, local),
+            rest: tuple[Value, ...] = (a, a_lines, b_panel, n, scratch, row, step, local),
             shapes: tuple[int, int] = (rows, wide),
         ) -> None:
-            a, b_panel, n, scratch, row, step, local = rest
+            a, a_lines, b_panel, n, scratch, row, step, local = rest
             rows, wide = shapes
             r_only = len(shape.graph.r_only) * f.bytes
             f.call(
@@ -41,7 +42,7 @@ def step_rows(module: Module, shape: Shape) -> None:
                 f"r_{rows}_{width}",
                 [
                     a,
-                    b["s_lines"] * f.bytes,
+                    a_lines,
                     f.int(1),
                     b["h_full"],
                     b["h_tail"],
@@ -86,7 +87,7 @@ def _equations(
     value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
     with f.wide(len(vectors)):
         states = [value(s) for s in shape.graph.states]
-        kept = [value(s) for s in shape.plan.saved] if shape.plan else []
+        kept = [value(s) for s in shape.saved]
     for index, vector in enumerate(vectors):
         vector.store(*[[f.part(wide, index) for wide in some] for some in (states, kept)])
     # After all have been stored: at the first branch the compiler would put off what is left to compute.
@@ -118,17 +119,18 @@ class _Vector:
         elif node.op == "vector":
             place = f.at(self._vectors, index * f.bytes)
         else:
-            place = slot(f, self._b, "state", index, self._panel, self._step, self._row)
+            place = slot(f, self._b, self._shape, index, self._panel, self._step, self._row)
         return f.load(f.vector, place, f.bytes)
 
     def store(self, states: Sequence[Value], kept: Sequence[Value]) -> None:
         """The next states, and what the backward wants."""
         f, b, panel, row, step = self._f, self._b, self._panel, self._row, self._step
+        shape = self._shape
         for k, state in enumerate(states):
-            if k or not self._shape.projected:
-                f.store(state, slot(f, b, "state", k, panel, step + 1, row), f.bytes)
-        if self._shape.projected:
-            f.store(states[0], slot(f, b, "raw", None, panel, step, row), f.bytes)
+            if k or not shape.projected:
+                f.store(state, slot(f, b, shape, k, panel, step + 1, row), f.bytes)
+        if shape.projected:
+            f.store(states[0], slot(f, b, shape, None, panel, step, row), f.bytes)
         if kept:
             place = ((panel * b["steps"] + step) * b["rows"] + row) * (len(kept) * f.bytes)
             for index, value in enumerate(kept):
@@ -138,10 +140,10 @@ class _Vector:
         """The output, unless it is yet to be projected."""
         if self._shape.projected:
             return
-        f, b, plan = self._f, self._b, self._shape.plan
+        f, b = self._f, self._b
         row = f.load(I64, f.at(b["rowmap"], self._row * 8), 8)
         put_output(f, b, value, row, begins, self._panel)
-        if plan and plan.output:
+        if self._shape.reads_output:
             with f.when(f.compare("ne", b["reset"], f.null())):
                 place = kept_output(f, b, self._panel, self._step, self._row)
                 f.store(value, place, f.bytes)
@@ -154,8 +156,9 @@ def projected_rows(module: Module, shape: Shape) -> None:
         f = module.function(f"project_{rows}", STEP)
         b = Block(f, f.arguments[0])
         _, q0, q1, row, step, _ = f.arguments
-        slots, begins = b["s_lines"], outputs(f, b, step)
-        a = f.at(b["raw"], ((step & b["mask"]) * b["rows"] + row) * f.bytes)
+        begins = outputs(f, b, step)
+        a = slot(f, b, shape, None, f.int(0), step, row)
+        a_lines, out_lines = lines(b, shape, None), lines(b, shape, 0)
         b_panel = (b["p_full"] * f.width + b["p_tail"]) * f.bytes
 
         def tile(
@@ -163,25 +166,25 @@ def projected_rows(module: Module, shape: Shape) -> None:
             q: Value,
             f: Function = f,
             b: Block = b,
-            rest: tuple[Value, ...] = (slots, a, b_panel, row, step),
+            rest: tuple[Value, ...] = (a, a_lines, out_lines, b_panel, row, step),
             rows: int = rows,
             begins: dict[str, Value] = begins,
         ) -> None:
-            slots, a, b_panel, row, step = rest
-            state = slot(f, b, "state", 0, q, step + 1, row)
+            a, a_lines, out_lines, b_panel, row, step = rest
+            state = slot(f, b, shape, 0, q, step + 1, row)
             zeros, nothing = b["zeros"], f.int(0)
             f.call(
                 "void",
                 f"p_{rows}_{width}",
                 [
-                    *(a, slots * f.bytes, f.int(1), b["p_full"], b["p_tail"]),
+                    *(a, a_lines * f.bytes, f.int(1), b["p_full"], b["p_tail"]),
                     *(f.at(b["w_p"], q * b_panel), b_panel),
                     *(zeros, nothing, nothing, nothing, zeros, nothing),
-                    *(state, slots * f.bytes, f.int(f.bytes)),
+                    *(state, out_lines * f.bytes, f.int(f.bytes)),
                 ],
             )
             with f.loop(0, width) as j, f.loop(0, rows) as i:
-                value = f.load(f.vector, f.at(state, (j * slots + i) * f.bytes), f.bytes)
+                value = f.load(f.vector, f.at(state, (j * out_lines + i) * f.bytes), f.bytes)
                 actual = f.load(I64, f.at(b["rowmap"], (row + i) * 8), 8)
                 put_output(f, b, value, actual, begins, q + j)
 
