@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -12,14 +14,16 @@ from .machine import L1, machine
 from .pool import ALONE
 from .shape import panels
 
-_MEETING = 0.15
-"""Microseconds that two workers lose who meet after a step."""
+_MEETING = 0.075
+"""Microseconds that each worker loses by every one of those who meet after a step, itself among them."""
 _RATE = 40e3
 """Multiply-adds that a core does in a microsecond, about."""
 _NEAR, _FAR = 140e3, 106e3
 """How many bytes of weights a core reads in a microsecond from the first cache, and from the second."""
-_SPARED = 0.1
-"""Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
+_SPARED = 0.05
+"""Of those the ones that two workers spare who need not meet after it; they meet now and then."""
+_LINE = 1 << 14
+"""Bytes of weights up to which a worker may as well have one row as four."""
 
 
 class Division(NamedTuple):
@@ -32,7 +36,8 @@ class Division(NamedTuple):
 
 
 def division(geometry: Geometry, features: int, workers: int, training: bool) -> Division:
-    """Rows apart while the weights stay in a core's cache and there are rows enough; else all together.
+    """Rows apart while the weights stay in a core's cache and there are rows enough; else the units of few
+    rows, or of all, together.
 
     features: of the input; none of symbols, whose product is read from a table, and where none is read.
     """
@@ -42,13 +47,12 @@ def division(geometry: Geometry, features: int, workers: int, training: bool) ->
     if training:
         few = cost(stack, features, batch, geometry.time) < ALONE
         threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
-    if stack.directions == 2:
-        workers, threads = (n // 2 if n % 2 == 0 else n for n in (workers, threads))
-    if threads > 1 and _apart(stack, columns, batch, threads):
-        return Division(threads, 1)
-    if two and _fed(stack, columns, features, batch, workers):
+    workers, threads = (_each(stack, n) for n in (workers, threads))
+    groups, _ = _parts(stack, columns, features, batch, threads)
+    if groups == 1 and two and _fed(stack, columns, features, batch, workers):
         return Division(1, 1, True)
-    return Division(1, _together(stack, workers))
+    # As many groups as there would be if all were there: in training sums hang on it.
+    return Division(groups, _parts(stack, columns, features, batch, workers, groups)[1])
 
 
 def cost(stack: Stack, features: int, batch: int, time: int) -> float:
@@ -58,12 +62,19 @@ def cost(stack: Stack, features: int, batch: int, time: int) -> float:
     products = features + (stack.output_size if dense else 0)
     # Of one row and one step the weights are read from memory, at a third of the speed.
     rate = 14e3 if batch * time == 1 else _RATE
-    alone = batch * time * _units(stack) * columns * (products / rate + 4e-4)
-    threads = torch.get_num_threads()
-    if not dense or _apart(stack, columns, batch, threads):
+    alone = stack.directions * batch * time * _units(stack) * columns * (products / rate + 4e-4)
+    if not dense:
         return alone
-    fed = _fed(stack, columns, features, batch, threads // stack.directions)
-    return alone if fed else alone - 2 * _MEETING * time
+    threads = _each(stack, torch.get_num_threads())
+    groups, together = _parts(stack, columns, features, batch, threads)
+    if together == 1 or (groups == 1 and _fed(stack, columns, features, batch, threads)):
+        return alone
+    return alone - 2 * _meeting(together) * time
+
+
+def sharing(stack: Stack, columns: int, batch: int, workers: int, groups: int) -> int:
+    """How many of so many workers share the units of each group of a direction in the backward scan."""
+    return _parts(stack, columns, 0, batch, _each(stack, workers), groups)[1]
 
 
 def most_groups() -> int:
@@ -80,17 +91,44 @@ def _units(stack: Stack) -> int:
     return panels(stack.hidden_size, width) * width
 
 
-def _apart(stack: Stack, columns: int, batch: int, threads: int) -> bool:
-    """Whether there are rows enough for the threads, and a core's cache holds the recurrent weights.
-
-    columns: gates that have some."""
-    weights = 4 * columns * stack.hidden_size * stack.output_size
-    return batch >= (4 * threads if weights > 1 << 14 else threads) and weights < machine().l2 * 3 // 4
+def _each(stack: Stack, workers: int) -> int:
+    """How many of them each direction has: half, side by side, or all, one after the other."""
+    return workers // 2 if stack.directions == 2 and workers % 2 == 0 else workers
 
 
-def _together(stack: Stack, workers: int) -> int:
-    """How many of so many workers share the units of a group."""
-    return workers if panels(stack.output_size, machine().width) >= workers else 1
+def _meeting(together: int) -> float:
+    """Microseconds that so many workers lose who meet after a step."""
+    return _MEETING * together if together > 1 else 0.0
+
+
+@lru_cache(maxsize=256)
+def _parts(
+    stack: Stack, columns: int, features: int, batch: int, workers: int, groups: int = 0
+) -> tuple[int, int]:
+    """Into how many groups the rows of a direction are divided, and how many workers share the units of
+    each: the quickest of all ways, by how much the busiest worker has to do in a step.
+
+    columns: gates that have recurrent weights. groups: as many, if it is known."""
+    weights, room = 4 * columns * stack.hidden_size * stack.output_size, machine().l2 * 3 // 4
+    enough = max(1, min(workers, batch // (4 if weights > _LINE else 1)))
+    if not groups and enough == workers and weights < room:
+        return workers, 1
+    units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, machine().width)
+    width, best = machine().width, (math.inf, 1, 1)
+    for apart in [groups] if groups else range(1, enough + 1):
+        for own in range(1, every + 1):
+            together = panels(every, own)
+            if apart * together > max(workers, apart):
+                continue
+            mine = weights * own // every
+            # Rows apart read all the more weights: only from a cache of their own.
+            if apart > 1 and not groups and mine >= room:
+                continue
+            step = panels(batch, apart) * own * width * (columns * units + gates * features) / _RATE
+            reading = mine / (_NEAR if mine < L1 else _FAR)
+            took = max(step, reading) + (_meeting(together) if columns else 0.0)
+            best = min(best, (took, together, apart))
+    return best[2], best[1]
 
 
 def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) -> bool:
@@ -101,4 +139,5 @@ def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) ->
     weights = columns * _units(stack) * stack.output_size
     step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
-    return max(step, feed) < (step + feed) / _together(stack, workers) + _SPARED
+    together = _parts(stack, columns, features, batch, workers, 1)[1]
+    return max(step, feed) < (step + feed) / together + _SPARED * together

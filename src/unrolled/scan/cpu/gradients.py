@@ -11,6 +11,7 @@ from torch import Tensor
 from ..stack import Stack
 from . import room
 from .derived import BASE, GIVEN, RESULT, Memory
+from .division import sharing
 from .fields import MOST_STATES
 from .layer import Layer, assign, place
 from .machine import machine
@@ -52,7 +53,8 @@ class Backward:
         groups = sum(len(own) for own in layer.directions)
         parts = _small(layer)
         apart = parts and groups >= count
-        together = count if groups == 1 and count <= layer.geometry.out_panels else 1
+        columns = layer.geometry.shape.r_columns
+        together = sharing(stack, columns, layer.geometry.batch, count, groups // stack.directions)
         self._sides = [
             Side(stack, layer, d, self._memory, indexed, self._dx, dinitial, together, apart, parts)
             for d in range(stack.directions)

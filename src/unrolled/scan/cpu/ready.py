@@ -194,7 +194,8 @@ def _remember(
     if not plain(x, packed) or not x.numel() or not stack.input_size:
         return None
     batch, time = asked.extent
-    about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, steps or time)
+    features = stack.input_size if x.is_floating_point() else 0
+    about = stack.num_layers * cost(stack, features, batch, steps or time)
     most = 1 if about < ALONE else batch * stack.hidden_size
     exact = steps is None and dense(stack, parameters)
     same = guards([x, *parameters]) if exact else lambda *_: False
