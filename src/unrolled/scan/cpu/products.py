@@ -17,7 +17,9 @@ import numpy as np
 from .emit import I64, PTR, Function, Module, Value
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 13)
-"""14 rows of two vectors would fit 32 registers too, but the compiler then spills some in every round."""
+_SPARE = {32: 2, 16: 0}
+"""Of so many registers those that no tile takes: with 31 of 32 the compiler has a sum go to the stack and back
+in every round."""
 CAP = 64
 """Rows up to which the best cutting into tiles is looked up; beyond it the largest tile is next."""
 
@@ -58,7 +60,7 @@ def tiles(columns: int, registers: int) -> Tiles:
     def fits(rows: int, panels: int) -> bool:
         wide = columns * panels
         # A single row uses each weight once, straight from memory.
-        return rows * wide + (wide if rows > 1 else 1) + 1 <= registers
+        return rows * wide + (wide if rows > 1 else 1) + 1 <= registers - _SPARE[registers]
 
     least = 2 if columns == 1 else 1
     sizes = [r for r in _SIZES if r == 1 or fits(r, least)]
