@@ -18,8 +18,8 @@ from .emit import I64, PTR, Function, Module, Value
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 13)
 _SPARE = {32: 2, 16: 0}
-"""Of so many registers those that no tile takes: with 31 of 32 the compiler has a sum go to the stack and back
-in every round."""
+"""Of so many registers those that no tile takes: with 31 of 32 the compiler has a sum go to the stack and
+back in every round."""
 CAP = 64
 """Rows up to which the best cutting into tiles is looked up; beyond it the largest tile is next."""
 
