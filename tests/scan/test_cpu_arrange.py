@@ -17,7 +17,7 @@ def moved(kind, matrix, panels, sizes, count, *added):
     names = ["matrix", "panels", *["added" for _ in added]]
     tasks = arrange.Tasks({name: index for index, name in enumerate(names)})
     tasks.add(kind, sizes, **{name: (name, 0) for name in names})
-    with workers(1e6, 1 << 20) as (pool, granted):
+    with workers(1e6) as (pool, granted):
         copies = arrange.Copies(tasks, min(count, granted), machine())
         copies.run([t.data_ptr() for t in (matrix, panels, *added)], None if count == 1 else pool)
 
@@ -70,7 +70,7 @@ def test_a_phase_begins_when_the_one_before_has_ended():
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
     calls = [function(lambda _, rank, phase=phase: order.append((phase, rank))) for phase in range(3)]
     addresses = [ctypes.cast(call, ctypes.c_void_p).value for call in calls]
-    with workers(1e6, 1 << 20) as (pool, granted):
+    with workers(1e6) as (pool, granted):
         # The first worker has all the work of the second phase.
         jobs = [[(1, rank)] for rank in range(granted)]
         uneven = [[(1, 0)] * 5, *([] for _ in range(granted - 1))]

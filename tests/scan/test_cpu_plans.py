@@ -159,7 +159,7 @@ def test_whoever_is_interrupted_lets_the_workers_go(monkeypatch, two_threads):
 
     monkeypatch.setattr(pool.time, "perf_counter", interrupted)
     monkeypatch.setattr(Pool, "lively", lambda *_: True)
-    with pytest.raises(KeyboardInterrupt), workers(100.0, 64, Trial()):
+    with pytest.raises(KeyboardInterrupt), workers(100.0, Trial()):
         pass
     gc.collect()
     assert not pool._pool._owner
@@ -178,9 +178,9 @@ def test_a_training_step_changes_no_mode(monkeypatch):
 def test_calls_that_get_other_workers_than_they_asked_for_are_no_trial(two_threads, monkeypatch):
     kind = Trial()
     monkeypatch.setattr(Pool, "lively", lambda *_: True)
-    with workers(1000.0, 64) as (_, count):
+    with workers(1000.0) as (_, count):
         assert count == 2
         for _ in range(5):
-            with workers(100.0, 64, kind) as (_, granted):
+            with workers(100.0, kind) as (_, granted):
                 assert granted == 1
     assert not kind._took

@@ -1,6 +1,8 @@
 """Who computes a short call: the caller alone, or workers that are awake or worth waking."""
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -229,3 +231,21 @@ def test_a_layer_goes_on_alone_beside_a_busy_program(monkeypatch, two_threads):
                     output.sum().backward()
         assert counts.count(1) > counts.count(2)  # which were all of them
         counts.clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are listed as Linux lists them")
+def test_torchs_threads_live_on(set_threads, monkeypatch):
+    set_threads(6)
+    monkeypatch.setattr(pool, "LONG", 0)
+    monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)
+    many, small, large = torch.zeros(1 << 20), ur.GRU(2, 2), ur.LSTM(64, 64)
+    x, y = torch.randn(3000, 1, 2), torch.randn(20, 16, 64)
+    seen = []
+    for _ in range(8):
+        many.add_(1.0)
+        small(x)[0].sum().backward()
+        many.add_(1.0)
+        with torch.no_grad():
+            large(y)
+        seen.append({*Path("/proc/self/task").iterdir()})
+    assert seen[1] == seen[-1]

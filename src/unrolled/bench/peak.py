@@ -9,7 +9,7 @@ import torch
 
 from ..errors import Error
 from ..scan.cpu.machine import assemble, link, machine
-from ..scan.cpu.pool import LONG, Work, workers
+from ..scan.cpu.pool import LONG, Work, alone, workers
 
 STEPS = 1_000_000
 """Rounds of multiply-adds in a call: long enough that starting its threads does not count."""
@@ -60,7 +60,7 @@ class Reads:
 
 
 def _together(work: Work) -> None:
-    with workers(LONG, work.count) as (pool, count):
+    with workers(LONG) if work.count > 1 else alone as (pool, count):
         if count != work.count:
             raise Error(f"bench: {work.count} threads were wanted, of which {count} are free")
         pool.run(work)

@@ -71,7 +71,7 @@ class Course:
         self.form, self.stack, self.kernel, self.turned = form, stack, kernel, turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
-        self.rows, self._packed = batch, packed
+        self._packed = packed
         self._shapes = [shape, *stack.state_shapes(batch)]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)

@@ -116,10 +116,9 @@ def _parts(
     units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, machine().width)
     width, best = machine().width, (math.inf, 1, 1)
     for apart in [groups] if groups else range(1, enough + 1):
-        for own in range(1, every + 1):
+        least = panels(every, max(1, workers // apart))
+        for own in range(least, every + 1):
             together = panels(every, own)
-            if apart * together > max(workers, apart):
-                continue
             mine = weights * own // every
             # Rows apart read all the more weights: only from a cache of their own.
             if apart > 1 and not groups and mine >= room:

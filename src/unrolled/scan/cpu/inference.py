@@ -54,7 +54,7 @@ def layer_forward(
     out = output_like(x, stack.output_size * stack.directions, low(lower))
     size = stack.layer_input_size(index)
     about = cost(stack, 0 if indexed else size, batch, time)
-    with workers(about, batch * stack.hidden_size) as (pool, count):
+    with workers(about) as (pool, count):
         key = (stack, size, batch, time, count, indexed, kernel.address, call.lengths is None)
         layer = take(key)
         if layer is None:

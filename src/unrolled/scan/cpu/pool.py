@@ -30,7 +30,7 @@ _SPINS = 3000
 ALONE = 20
 """Microseconds of work that are not worth sharing."""
 MOST = 64
-"""Workers, whoever calls among them."""
+"""Workers where torch has no team, whoever calls among them."""
 LONG = 200
 """Microseconds of work that are worth waking workers for."""
 _EAGER = 8
@@ -140,6 +140,11 @@ class Pool:
         self._team = team.Team()
         self._wakes: list[threading.Semaphore] = []
         self._missed, self._last = 0, 0.0
+
+    def size(self) -> int:
+        """How many workers there are."""
+        threads = torch.get_num_threads()
+        return threads if threads <= MOST or self._team.there else MOST
 
     def claim(self, wanted: int, owner: int) -> int:
         """How many workers the owner, a number of its own, may use, all or 1; more than 1: until `free`."""
@@ -275,14 +280,17 @@ alone = _Alone()
 
 class workers:  # noqa: N801 - used as a function; contextlib's costs a short call two microseconds
     """Within the block, the pool and how many of its workers to use for `cost` microseconds of work on one
-    core, `most` at most.
+    core: as many as torch has, or one.
+
+    A smaller team than torch's own would end the threads that it leaves out, and torch's next operation
+    start them anew, which takes milliseconds.
 
     trial: of calls of this kind, if they are many: it says whether a short one is shared."""
 
     __slots__ = ("_begin", "_expected", "_granted", "_pool", "_stalls", "_trial", "_wanted")
 
-    def __init__(self, cost: float, most: int, trial: Trial | None = None) -> None:
-        wanted = min(torch.get_num_threads(), most, MOST)
+    def __init__(self, cost: float, trial: Trial | None = None) -> None:
+        wanted = _pool.size()
         self._pool, self._trial, self._stalls, self._begin, self._wanted = _pool, None, None, 0.0, wanted
         if wanted > 1 and trial is not None and trial.stalls.resting():
             wanted, self._stalls = 1, trial.stalls

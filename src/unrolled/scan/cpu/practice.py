@@ -50,8 +50,8 @@ class _Kind(NamedTuple):
     zeros: tuple[Tensor, ...]
     shapes: list[torch.Size]
     cost: float
-    most: int
-    """Workers that it may have."""
+    alone: bool
+    """Whether it is not worth sharing."""
     trial: Trial
     guards: Callable[..., bool]
     """Whether input and parameters are as ever, and one of them wants a gradient; no is not sure."""
@@ -125,7 +125,7 @@ def again(
         return None
     if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
-    with workers(kind.cost, kind.most, kind.trial) if kind.most > 1 else alone as (pool, count):
+    with alone if kind.alone else workers(kind.cost, kind.trial) as (pool, count):
         whole = (stack, x.dtype, place, reset is None, lengths is None, batch_first, lower)
         whole += count, most_groups()
         course = take(whole) or _course(kind, Asked(x, *given[1:]), count)
@@ -195,7 +195,7 @@ def _remember(
         zeros=zeros,
         shapes=[z.shape for z in zeros],
         cost=about,
-        most=1 if about < ALONE else batch * stack.hidden_size,
+        alone=about < ALONE,
         trial=Trial(),
         guards=guards([x, *parameters]) if graded else lambda *_: False,
         steps=steps,

@@ -43,8 +43,8 @@ class _Kind:
 
     stack: Stack
     cost: float
-    most: int
-    """Workers that it may have."""
+    alone: bool
+    """Whether it is not worth sharing."""
     trial: Trial
     ready: defaultdict[int, list[Prepared | Elastic]]
     """By the workers that they are laid out for, those that no call is in."""
@@ -129,9 +129,9 @@ def again(
         if kind is None:
             return stacked.again(again, stack, asked, parameters, state, sizes, False)
         x, lengths = asked.x, asked.lengths
-    if kind.most == 1:
+    if kind.alone:
         return _run(kind, None, 1, parameters, x, state, lengths, reset, batch_first, lower)
-    with workers(kind.cost, kind.most, kind.trial) as (pool, count):
+    with workers(kind.cost, kind.trial) as (pool, count):
         return _run(kind, pool, count, parameters, x, state, lengths, reset, batch_first, lower)
 
 
@@ -196,13 +196,12 @@ def _remember(
     batch, time = asked.extent
     features = stack.input_size if x.is_floating_point() else 0
     about = stack.num_layers * cost(stack, features, batch, steps or time)
-    most = 1 if about < ALONE else batch * stack.hidden_size
     exact = steps is None and dense(stack, parameters)
     same = guards([x, *parameters]) if exact else lambda *_: False
     short = steps is None and asked.lengths is None and asked.reset is None
     given = (asked.batch_first, asked.lower) if short else None
     indexed = not x.is_floating_point()
-    kind = _Kind(stack, about, most, Trial(), defaultdict(list), same, given, indexed, steps)
+    kind = _Kind(stack, about, about < ALONE, Trial(), defaultdict(list), same, given, indexed, steps)
     _kinds.put(key, kind, parameters[0])
     return kind
 

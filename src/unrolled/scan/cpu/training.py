@@ -111,8 +111,8 @@ class Scan:
             dout = course.results(torch.float32, x)[0].zero_()
         dout, places = course.gradient(dout) if usual is None else (dout, usual)
         results = dout, places, given
-        about, most = 2 * course.cost, course.rows * course.stack.hidden_size
-        with workers(about, most, course.trial) if about >= ALONE else alone as (pool, count):
+        about = 2 * course.cost
+        with workers(about, course.trial) if about >= ALONE else alone as (pool, count):
             held = getattr(kept, "held", None)
             if held is not None and held.read((x, *state, *parameters)):
                 with held.used:
@@ -209,8 +209,7 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     batch, time = x.shape[:2]
     reset = None if call.reset is None else call.reset.stride()
     about = cost(stack, 0 if call.indexed else stack.input_size, batch, time)
-    most = batch * stack.hidden_size
-    with workers(about, most, trial_of("forward", stack, x.shape)) as (pool, count):
+    with workers(about, trial_of("forward", stack, x.shape)) as (pool, count):
         key = (stack, x.shape, x.stride(), count, call.indexed, call.lengths is None, reset, kernel.address)
         key += most_groups(), call.lower is torch.bfloat16
         course = take(key)
