@@ -1,15 +1,19 @@
 """How a layer is divided among few workers and many."""
 
+import math
+
 import pytest
 import torch
 from cpu_cases import check, layer, states
 
 import unrolled as ur
+from unrolled.scan.cpu import division as dividing
+from unrolled.scan.cpu import gradients, plans, pool, practice, training, trial
 from unrolled.scan.cpu import layer as layers
-from unrolled.scan.cpu import plans, pool, practice, training, trial
-from unrolled.scan.cpu.division import Division, division
+from unrolled.scan.cpu.division import Division, cost, division, sharing
 from unrolled.scan.cpu.geometry import Geometry
 from unrolled.scan.cpu.machine import machine
+from unrolled.scan.cpu.pool import ALONE
 from unrolled.scan.cpu.program import forward_kernel
 from unrolled.scan.cpu.shape import panels
 
@@ -35,31 +39,49 @@ def test_more_workers_never_leave_more_to_one(kind, batch, units):
 
 def test_rows_and_units_are_shared_where_neither_is_enough(set_threads):
     set_threads(16)
-    module = ur.LSTM(128, 8 * machine().width)
+    module = ur.LSTM(128, 128)
     for trains in (False, True):
         assert divided(module, 32, 16, trains) == Division(8, 2)
     # In training sums hang on the groups, and the workers may be another's.
     assert divided(module, 32, 1, True) == Division(8, 1)
-    both = ur.LSTM(128, 8 * machine().width, bidirectional=True)
-    assert divided(both, 32, 16) == Division(8, 1)
+    assert divided(ur.LSTM(128, 128, bidirectional=True), 32, 16) == Division(8, 1)
+
+
+def test_more_threads_leave_as_much_to_share(set_threads):
+    for module, batch, time in (
+        (ur.GRU(64, 64), 1, 100),
+        (ur.RNN(128, 128), 1, 70),
+        (ur.LSTM(64, 64), 1, 40),
+    ):
+        found = []
+        for threads in (2, 3, 4, 8, 16, 64):
+            set_threads(threads)
+            found.append(cost(module.stack, module.input_size, batch, time) >= ALONE)
+        assert all(found)
 
 
 @pytest.fixture
 def shared(monkeypatch):
-    """Every division; whoever calls has workers, as long calls have."""
-    made = []
+    """Every division, and how many share a group's units in its backward scan; whoever calls has workers,
+    as long calls have."""
+    made, back = [], []
 
     def noted(*given):
         made.append(division(*given))
         return made[-1]
 
+    def shares(*given):
+        back.append(sharing(*given))
+        return back[-1]
+
     monkeypatch.setattr(layers, "division", noted)
-    monkeypatch.setattr(pool, "LONG", 0)
-    for module in (practice, training):
-        monkeypatch.setattr(module, "ALONE", 0)
+    monkeypatch.setattr(gradients, "sharing", shares)
+    monkeypatch.setattr(pool, "LONG", -math.inf)
+    for module in (dividing, practice, training):
+        monkeypatch.setattr(module, "ALONE", -math.inf)
     monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)
     plans.clear()
-    yield made
+    yield made, back
     plans.clear()
 
 
@@ -79,7 +101,9 @@ def test_every_gradient_however_it_is_divided(name, bidirectional, shared, set_t
         check(single, double, x, states(single, batch), reset=reset)
         check(single, double, x, states(single, batch), lengths=torch.randint(0, 5, (batch,)))
     if name != "sru":
-        assert any(groups > 1 < together for groups, together, _ in shared)
+        made, back = shared
+        assert any(groups > 1 < together for groups, together, _ in made)
+        assert max(back) > 2
 
 
 @pytest.mark.parametrize("kind", [ur.RNN, ur.GRU, ur.LSTM])
@@ -92,4 +116,4 @@ def test_the_same_bits_on_any_number_of_threads(kind, shared, set_threads):
             found.append(module(x)[0])
     for output in found[1:]:
         assert torch.equal(output, found[0])
-    assert {d.groups * d.together for d in shared} >= {1, 16}
+    assert {d.groups * d.together for d in shared[0]} >= {1, 16}

@@ -10,7 +10,7 @@ import torch
 
 from ..stack import Stack
 from .geometry import Geometry
-from .machine import L1, machine
+from .machine import L1, Machine, machine
 from .pool import ALONE
 from .shape import panels
 
@@ -20,8 +20,8 @@ _RATE = 40e3
 """Multiply-adds that a core does in a microsecond, about."""
 _NEAR, _FAR = 140e3, 106e3
 """How many bytes of weights a core reads in a microsecond from the first cache, and from the second."""
-_SPARED = 0.05
-"""Of those the ones that two workers spare who need not meet after it; they meet now and then."""
+_SPARED = 0.1
+"""Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 _LINE = 1 << 14
 """Bytes of weights up to which a worker may as well have one row as four."""
 
@@ -42,17 +42,15 @@ def division(geometry: Geometry, features: int, workers: int, training: bool) ->
     features: of the input; none of symbols, whose product is read from a table, and where none is read.
     """
     stack, batch, threads = geometry.stack, geometry.batch, workers
-    # In a single step there is nothing to run ahead of.
-    columns, two = geometry.shape.r_columns, geometry.time > 1 and workers >= 2 * stack.directions
+    columns, time = geometry.shape.r_columns, geometry.time
     if training:
-        few = cost(stack, features, batch, geometry.time) < ALONE
+        few = cost(stack, features, batch, time) < ALONE
         threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
-    workers, threads = (_each(stack, n) for n in (workers, threads))
-    groups, _ = _parts(stack, columns, features, batch, threads)
-    if groups == 1 and two and _fed(stack, columns, features, batch, workers):
+    groups, _ = _parts(stack, columns, features, batch, threads, machine())
+    if groups == 1 and _fed(stack, columns, features, batch, time, workers):
         return Division(1, 1, True)
     # As many groups as there would be if all were there: in training sums hang on it.
-    return Division(groups, _parts(stack, columns, features, batch, workers, groups)[1])
+    return Division(groups, _parts(stack, columns, features, batch, workers, machine(), groups)[1])
 
 
 def cost(stack: Stack, features: int, batch: int, time: int) -> float:
@@ -65,16 +63,16 @@ def cost(stack: Stack, features: int, batch: int, time: int) -> float:
     alone = stack.directions * batch * time * _units(stack) * columns * (products / rate + 4e-4)
     if not dense:
         return alone
-    threads = _each(stack, torch.get_num_threads())
-    groups, together = _parts(stack, columns, features, batch, threads)
-    if together == 1 or (groups == 1 and _fed(stack, columns, features, batch, threads)):
-        return alone
-    return alone - 2 * _meeting(together) * time
+    threads = torch.get_num_threads()
+    groups, together = _parts(stack, columns, features, batch, threads, machine())
+    fed = groups == 1 and _fed(stack, columns, features, batch, time, threads)
+    # Of two, however many there are: whether more are worth it, `_parts` has said.
+    return alone if fed or (groups > 1 and together == 1) else alone - 2 * _meeting(2) * time
 
 
 def sharing(stack: Stack, columns: int, batch: int, workers: int, groups: int) -> int:
     """How many of so many workers share the units of each group of a direction in the backward scan."""
-    return _parts(stack, columns, 0, batch, _each(stack, workers), groups)[1]
+    return _parts(stack, columns, 0, batch, workers, machine(), groups)[1]
 
 
 def most_groups() -> int:
@@ -103,40 +101,43 @@ def _meeting(together: int) -> float:
 
 @lru_cache(maxsize=256)
 def _parts(
-    stack: Stack, columns: int, features: int, batch: int, workers: int, groups: int = 0
+    stack: Stack, columns: int, features: int, batch: int, workers: int, host: Machine, groups: int = 0
 ) -> tuple[int, int]:
     """Into how many groups the rows of a direction are divided, and how many workers share the units of
     each: the quickest of all ways, by how much the busiest worker has to do in a step.
 
-    columns: gates that have recurrent weights. groups: as many, if it is known."""
-    weights, room = 4 * columns * stack.hidden_size * stack.output_size, machine().l2 * 3 // 4
+    columns: gates that have recurrent weights. workers: of both directions. groups: as many, if known."""
+    weights, room = 4 * columns * stack.hidden_size * stack.output_size, host.l2 * 3 // 4
+    workers = _each(stack, workers)
     enough = max(1, min(workers, batch // (4 if weights > _LINE else 1)))
     if not groups and enough == workers and weights < room:
         return workers, 1
-    units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, machine().width)
-    width, best = machine().width, (math.inf, 1, 1)
-    for apart in [groups] if groups else range(1, enough + 1):
-        least = panels(every, max(1, workers // apart))
-        for own in range(least, every + 1):
-            together = panels(every, own)
+    units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, host.width)
+    # For as many rows the fewest groups, for as many workers the fewest panels.
+    apart = {panels(batch, n): n for n in range(enough, 0, -1)}
+    shares = {panels(every, own): own for own in range(every, 0, -1)}
+    best = math.inf, 1, groups or 1
+    for number in [groups] if groups else apart.values():
+        for together, own in shares.items():
             mine = weights * own // every
             # Rows apart read all the more weights: only from a cache of their own.
-            if apart > 1 and not groups and mine >= room:
+            if number * together > max(workers, number) or (number > 1 and not groups and mine >= room):
                 continue
-            step = panels(batch, apart) * own * width * (columns * units + gates * features) / _RATE
+            step = panels(batch, number) * own * host.width * (columns * units + gates * features) / _RATE
             reading = mine / (_NEAR if mine < L1 else _FAR)
             took = max(step, reading) + (_meeting(together) if columns else 0.0)
-            best = min(best, (took, together, apart))
+            best = min(best, (took, together, number))
     return best[2], best[1]
 
 
-def _fed(stack: Stack, columns: int, features: int, batch: int, workers: int) -> bool:
+def _fed(stack: Stack, columns: int, features: int, batch: int, time: int, workers: int) -> bool:
     """Whether two workers, who have the steps and the input product each, end sooner than so many who share
     both, and lose what a meeting after each step takes."""
-    if workers < 2 or not columns or not features or stack.proj_size:
+    # In a single step there is nothing to run ahead of.
+    if workers < 2 * stack.directions or time == 1 or not columns or not features or stack.proj_size:
         return False
     weights = columns * _units(stack) * stack.output_size
     step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
-    together = _parts(stack, columns, features, batch, workers, 1)[1]
-    return max(step, feed) < (step + feed) / together + _SPARED * together
+    together = _parts(stack, columns, features, batch, workers, machine(), 1)[1]
+    return max(step, feed) < (step + feed) / together + _SPARED

@@ -17,9 +17,10 @@ class Plan(NamedTuple):
     output: bool
     """Whether it reads the output."""
     again: bool
-    """Whether it computes the cell's output, of which the weights' gradient needs every step's."""
+    """Whether it makes every step's output again, for the gradient of the weights that it was multiplied
+    with."""
     spared: frozenset[int]
-    """The states of which it needs no step's."""
+    """The states of which no step's is kept."""
 
 
 def keep(graph: Graph, output_is_state: bool) -> Plan:
@@ -54,14 +55,13 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
         else:
             left += reversed(node.nodes())
     read = {node.args[0] for node in seen if node.op == "state"}
-    spared = {*range(len(graph.states))} - read
-    if output or (graph.r_gates and not output_is_state):
-        spared -= {0}
-    # What it is multiplied with: by the recurrent weights as state 0, or by the projection.
-    wanted = 0 in spared and graph.r_gates if output_is_state else True
-    again = bool(wanted) and _made_of(graph.states[0], {*saved, *(Node("state", (k,)) for k in read)})
-    if output_is_state and graph.r_gates and not again:
-        spared -= {0}
+    # The weights' gradients need every step's output too: that of the recurrent ones as state 0, that of a
+    # projection the cell's own.
+    multiplied = bool(graph.r_gates) or not output_is_state
+    again = multiplied and not output and not (output_is_state and 0 in read)
+    again = again and _made_of(graph.states[0], {*saved, *(Node("state", (k,)) for k in read)})
+    needed_still = output or (bool(graph.r_gates) and not (output_is_state and again))
+    spared = {*range(len(graph.states))} - read - ({0} if needed_still else set())
     return Plan(tuple(saved), output, again, frozenset(spared))
 
 

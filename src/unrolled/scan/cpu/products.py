@@ -17,9 +17,8 @@ import numpy as np
 from .emit import I64, PTR, Function, Module, Value
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 13)
-_SPARE = {32: 2, 16: 0}
-"""Of so many registers those that no tile takes: with 31 of 32 the compiler has a sum go to the stack and
-back in every round."""
+_MOST_OF_32 = 30
+"""Registers that a tile takes of 32: with 31 the compiler has a sum go to the stack and back each round."""
 CAP = 64
 """Rows up to which the best cutting into tiles is looked up; beyond it the largest tile is next."""
 
@@ -60,7 +59,8 @@ def tiles(columns: int, registers: int) -> Tiles:
     def fits(rows: int, panels: int) -> bool:
         wide = columns * panels
         # A single row uses each weight once, straight from memory.
-        return rows * wide + (wide if rows > 1 else 1) + 1 <= registers - _SPARE[registers]
+        taken = rows * wide + (wide if rows > 1 else 1) + 1
+        return taken <= (registers if registers < 32 else _MOST_OF_32)
 
     least = 2 if columns == 1 else 1
     sizes = [r for r in _SIZES if r == 1 or fits(r, least)]

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from ..stack import Stack
 from . import after, arrange
-from .derived import BASE, GIVEN, RESULT, Blocks, Derived, Memory
-from .layer import Layer, panel_step
+from .derived import BASE, RESULT, Blocks, Derived, Memory
+from .layer import Layer
+from .outcome import Outcome
 from .phases import Phases, Product
 from .pool import Jobs
 from .program import products_after
 from .results import Results
 from .segments import segments
 from .shape import panels
-from .sync import LINE
 
 
 class Side:
@@ -51,62 +51,21 @@ class Side:
         self._into, self._sums, self._out_of = (arrange.Tasks(BASE) for _ in range(3))
         self._products: list[Product] = []
         self._arrays: list[np.ndarray] = []
-        hidden, graph, width = self.geometry.hidden_panels, self.shape.graph, self.width
-        columns = len(graph.r_only) + len(graph.merged) + len(graph.x_only)
-        self._lines = [self.geometry.time * len(g.rows.rowmap) | 1 for g in self.groups]
-        self._dg = [memory.take(columns * hidden * n * width) for n in self._lines]
-        self._dp = [
-            memory.take(self.geometry.out_panels * n * width) for n in self._lines if stack.proj_size
-        ]
-        self._outputs = [memory.take(hidden * g.lines * width) for g in self.groups if self.shape.again]
-        self._dvectors = memory.take(len(self.groups) * hidden * self.shape.vectors * width)
+        graph, self._outcome = self.shape.graph, Outcome(stack, self.geometry, self.groups, memory)
         # Where both biases are added to the same gates, they have the same gradient.
         self._one_bias = not graph.r_only and not graph.x_only and self.shape.r_columns > 0
         self.results = Results(stack)
-        self._scans = self._of_scan(dinitial, workers)
+        w_h = self._transposed("hh", graph.r_gates, stack.output_size) if self.shape.r_columns else 0
+        w_q = self._transposed("hr", (0,), stack.hidden_size) if stack.proj_size else 0
+        self._scans = self._outcome.scans(w_h, w_q, dinitial, workers)
         if self.shape.reads_input:
             self._of_symbols() if indexed else self._of_features()
         if self.shape.r_columns:
             own = self._of_weights("hh", graph.r_gates, stack.output_size, not self._one_bias)
-            self._multiplied(own, "state0")
+            self._outcome.multiplied(own, "state0")
         if stack.proj_size:
-            self._multiplied(self._of_weights("hr", (0,), stack.hidden_size, False), "raw")
-
-    def _of_scan(self, dinitial: bool, workers: int) -> list[Derived]:
-        stack, geometry, shape, memory = self.stack, self.geometry, self.shape, self._memory
-        w_h = self._transposed("hh", shape.graph.r_gates, stack.output_size) if shape.r_columns else 0
-        w_q = self._transposed("hr", (0,), stack.hidden_size) if stack.proj_size else 0
-        # What nobody wants is written all the same, where nobody reads it.
-        wide = [geometry.batch * stack.state_size(k) for k in range(shape.states)]
-        unread = [0 if dinitial else memory.take(n) for n in wide]
-        made = []
-        for index, group in enumerate(self.groups):
-            rows, block = len(group.rows.rowmap), Derived(group)
-            each = 4 * geometry.hidden_panels * shape.vectors * self.width
-            block.place(
-                "rest", w_h=w_h, w_q=w_q, dg=self._dg[index], dvectors=self._dvectors + index * each
-            )
-            for k in range(shape.states):
-                size, row = geometry.state_panels(k) * rows * self.width, 4 * stack.state_size(k)
-                block.place("rest", **{f"dstate{k}": memory.take(size), f"dstart{k}": memory.take(size)})
-                block.place(f"dfinal{k}", **{f"dfinal{k}": 0})
-                block.place(f"dinitial{k}" if dinitial else "rest", **{f"dinitial{k}": unread[k]})
-                block.set(**{f"dfinal_row{k}": row, f"dinitial_row{k}": row})
-            if stack.proj_size:
-                dh = memory.take(geometry.hidden_panels * rows * self.width)
-                block.place("rest", dh=dh, dp=self._dp[index])
-            if self._outputs:
-                block.place("rest", operand=self._outputs[index])
-                block.set(o_lines=group.lines)
-            block.take(GIVEN)
-            block.set(
-                g_lines=self._lines[index], together=4 if rows == 1 else panel_step(shape.cut(1), rows)
-            )
-            block.set(workers=workers)
-            if workers > 1:  # they are others than those of the forward pass may have been
-                block.place("zeros", barrier=memory.take_zeros(workers * LINE // 4))
-            made.append(block)
-        return made
+            own = self._of_weights("hr", (0,), stack.hidden_size, False)
+            self._outcome.multiplied(own, "raw")
 
     def _transposed(self, name: str, gates: Sequence[int], size: int) -> int:
         """Where (gates * rows, size) will be as [panel of size][gate and row][W]."""
@@ -129,7 +88,9 @@ class Side:
         geometry, gates = self.geometry, self.shape.graph.x_gates
         weights = self._of_weights("ih", gates, geometry.input_size, True)
         features = []
-        for index, (group, lines, block) in enumerate(zip(self.groups, self._lines, weights, strict=True)):
+        for index, (group, lines, block) in enumerate(
+            zip(self.groups, self._outcome.lines, weights, strict=True)
+        ):
             made, at = Derived(group), self._memory.take(geometry.in_panels * lines * self.width)
             for one in (made, block):
                 one.place("rest", operand=at)
@@ -162,16 +123,6 @@ class Side:
                 panels=("zeros", start + index * count * symbols * line),
             )
         self._result("d_ih", gates, False)
-
-    def _multiplied(self, blocks: Sequence[Derived], name: str) -> None:
-        """What the weights were multiplied with: kept by the forward pass, or made again by the scan."""
-        for index, block in enumerate(blocks):
-            if self._outputs and (name == "raw") == bool(self.stack.proj_size):
-                block.place("rest", operand=self._outputs[index])
-                block.set(o_lines=self.groups[index].lines)
-            else:
-                block.same("operand", name)
-                block.same("o_lines", "s_lines")
 
     def _of_weights(self, name: str, gates: Sequence[int], size: int, bias: bool) -> list[Derived]:
         """The products that make the gradient (gates * rows, size) of a weight, and of its bias."""
@@ -278,8 +229,9 @@ class Side:
     def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
         """A block a group for a product with the columns of dg from `column` on, or with dp."""
         made = []
-        for index, (group, lines) in enumerate(zip(self.groups, self._lines, strict=True)):
-            block, at = Derived(group), (self._dp if name == "dp" else self._dg)[index]
+        left = self._outcome
+        for index, (group, lines) in enumerate(zip(self.groups, left.lines, strict=True)):
+            block, at = Derived(group), (left.dp if name == "dp" else left.dg)[index]
             block.place("rest", a=at + 4 * column * self.geometry.hidden_panels * lines * self.width)
             counts, fields = segments(group)
             block.set(g_lines=lines, **fields)
@@ -328,12 +280,4 @@ class Side:
 
     def parameters(self, made: list[Tensor], memory: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order; memory: what the call had."""
-        return self.results.ordered(made, self._vectors(memory) if self.shape.vectors else memory)
-
-    def _vectors(self, memory: Tensor) -> Tensor:
-        """The gradients of the vectors of one weight a unit (vector, hidden), summed over the groups."""
-        count, units = self.shape.vectors, self.geometry.hidden_panels * self.width
-        first = self._memory.zeros + self._dvectors // 4
-        parts = memory[first : first + len(self.groups) * units * count]
-        whole = parts.view(len(self.groups), self.geometry.hidden_panels, count, self.width).sum(0)
-        return whole.transpose(0, 1).reshape(count, units)[:, : self.stack.hidden_size]
+        return self.results.ordered(made, self._outcome.vectors(memory) if self.shape.vectors else memory)
