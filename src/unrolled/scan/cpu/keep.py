@@ -55,14 +55,25 @@ def keep(graph: Graph, output_is_state: bool) -> Plan:
         else:
             left += reversed(node.nodes())
     read = {node.args[0] for node in seen if node.op == "state"}
-    # The weights' gradients need every step's output too: that of the recurrent ones as state 0, that of a
-    # projection the cell's own.
-    multiplied = bool(graph.r_gates) or not output_is_state
-    again = multiplied and not output and not (output_is_state and 0 in read)
-    again = again and _made_of(graph.states[0], {*saved, *(Node("state", (k,)) for k in read)})
-    needed_still = output or (bool(graph.r_gates) and not (output_is_state and again))
-    spared = {*range(len(graph.states))} - read - ({0} if needed_still else set())
-    return Plan(tuple(saved), output, again, frozenset(spared))
+    kept = {*saved, *(Node("state", (k,)) for k in read)}
+    spared = {*range(len(graph.states))} - read - ({0} if output else set())
+    return Plan(tuple(saved), output, *_outputs(graph, kept, spared, output_is_state))
+
+
+def _outputs(
+    graph: Graph, kept: Container[Node], spared: set[int], output_is_state: bool
+) -> tuple[bool, frozenset[int]]:
+    """Whether every step's output is made again, and the states that are spared then.
+
+    The weights' gradients need every step's: those of the recurrent weights of state 0, which is the output
+    or its projection, that of the projection of the output.
+    """
+    recurrent, made = bool(graph.r_gates), _made_of(graph.states[0], kept)
+    if not output_is_state:
+        return made, frozenset(spared - ({0} if recurrent else set()))
+    if recurrent and not made:
+        spared = spared - {0}
+    return recurrent and 0 in spared, frozenset(spared)
 
 
 def _made_of(root: Node, kept: Container[Node]) -> bool:
