@@ -4,7 +4,8 @@ It runs in float32 on torch's threads. A row's output is the same to the last bi
 the cutting of time and the threads.
 
 **What is made once for a cell.** `trace` runs its function and its backward on tiny tensors and writes
-the ops down as a `graph`; `keep` says which values the backward needs of the forward. `program` asks for
+the ops down as a `graph`; `keep` says which values the backward needs of the forward, and which it makes
+again. `program` asks for
 the kernels: `forward` and `backward` are the loops over time, within them `step` and `slope` the
 equations, which `evaluate` writes op by op as `rules` and `maths` say, for a `shape` of vectors;
 `products` are the register tiles of every matrix product, `feed` the input's, `ahead` the same by another
@@ -23,8 +24,8 @@ gets other `weights`; where every call has another number of steps, one for all 
 
 **A training step.** `practice` is what `ready` is there, `training` the node of autograd and `course` all
 of a step laid out: the same layer, panels and pool forward. Backward, `gradients` runs what each
-direction (`side`) has laid out (`derived`, `phases`, `segments`), and `results` are the parameters'
-gradients. Several layers, each a node, are `stacked`.
+direction (`side`) has laid out (`derived`, `phases`, `segments`): the scan and its `outcome`, the products
+after it; `results` are the parameters' gradients. Several layers, each a node, are `stacked`.
 
 **Memory.** `plans` is what lies by between calls; `room` and `lent` are memory that is used again.
 """

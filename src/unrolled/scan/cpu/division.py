@@ -22,7 +22,7 @@ _NEAR, _FAR = 140e3, 106e3
 """How many bytes of weights a core reads in a microsecond from the first cache, and from the second."""
 _SPARED = 0.1
 """Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
-_LINE = 1 << 14
+_SMALL = 1 << 14
 """Bytes of weights up to which a worker may as well have one row as four."""
 
 
@@ -46,11 +46,11 @@ def division(geometry: Geometry, features: int, workers: int, training: bool) ->
     if training:
         few = cost(stack, features, batch, time) < ALONE
         threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
-    groups, _ = _parts(stack, columns, features, batch, threads, machine())
+    groups, _ = _split(stack, columns, features, batch, threads, machine())
     if groups == 1 and _fed(stack, columns, features, batch, time, workers):
         return Division(1, 1, True)
     # As many groups as there would be if all were there: in training sums hang on it.
-    return Division(groups, _parts(stack, columns, features, batch, workers, machine(), groups)[1])
+    return Division(groups, _split(stack, columns, features, batch, workers, machine(), groups)[1])
 
 
 def cost(stack: Stack, features: int, batch: int, time: int) -> float:
@@ -64,15 +64,15 @@ def cost(stack: Stack, features: int, batch: int, time: int) -> float:
     if not dense:
         return alone
     threads = torch.get_num_threads()
-    groups, together = _parts(stack, columns, features, batch, threads, machine())
+    groups, together = _split(stack, columns, features, batch, threads, machine())
     fed = groups == 1 and _fed(stack, columns, features, batch, time, threads)
-    # Of two, however many there are: whether more are worth it, `_parts` has said.
+    # Of two, however many there are: whether more are worth it, `_split` has said.
     return alone if fed or (groups > 1 and together == 1) else alone - 2 * _meeting(2) * time
 
 
 def sharing(stack: Stack, columns: int, batch: int, workers: int, groups: int) -> int:
     """How many of so many workers share the units of each group of a direction in the backward scan."""
-    return _parts(stack, columns, 0, batch, workers, machine(), groups)[1]
+    return _split(stack, columns, 0, batch, workers, machine(), groups)[1]
 
 
 def most_groups() -> int:
@@ -100,7 +100,7 @@ def _meeting(together: int) -> float:
 
 
 @lru_cache(maxsize=256)
-def _parts(
+def _split(
     stack: Stack, columns: int, features: int, batch: int, workers: int, host: Machine, groups: int = 0
 ) -> tuple[int, int]:
     """Into how many groups the rows of a direction are divided, and how many workers share the units of
@@ -109,7 +109,7 @@ def _parts(
     columns: gates that have recurrent weights. workers: of both directions. groups: as many, if known."""
     weights, room = 4 * columns * stack.hidden_size * stack.output_size, host.l2 * 3 // 4
     workers = _each(stack, workers)
-    enough = max(1, min(workers, batch // (4 if weights > _LINE else 1)))
+    enough = max(1, min(workers, batch // (4 if weights > _SMALL else 1)))
     if not groups and enough == workers and weights < room:
         return workers, 1
     units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, host.width)
@@ -139,5 +139,5 @@ def _fed(stack: Stack, columns: int, features: int, batch: int, time: int, worke
     weights = columns * _units(stack) * stack.output_size
     step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
-    together = _parts(stack, columns, features, batch, workers, machine(), 1)[1]
+    together = _split(stack, columns, features, batch, workers, machine(), 1)[1]
     return max(step, feed) < (step + feed) / together + _SPARED

@@ -229,9 +229,9 @@ class Side:
     def _over_groups(self, kernel: str, column: int, name: str) -> list[Derived]:
         """A block a group for a product with the columns of dg from `column` on, or with dp."""
         made = []
-        left = self._outcome
-        for index, (group, lines) in enumerate(zip(self.groups, left.lines, strict=True)):
-            block, at = Derived(group), (left.dp if name == "dp" else left.dg)[index]
+        outcome = self._outcome
+        for index, (group, lines) in enumerate(zip(self.groups, outcome.lines, strict=True)):
+            block, at = Derived(group), (outcome.dp if name == "dp" else outcome.dg)[index]
             block.place("rest", a=at + 4 * column * self.geometry.hidden_panels * lines * self.width)
             counts, fields = segments(group)
             block.set(g_lines=lines, **fields)
