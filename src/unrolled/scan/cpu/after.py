@@ -11,12 +11,16 @@ from .sync import share
 
 NAMES = ("weights", "inputs", "symbols", "features")
 _LANES, _PANELS = 8, 3
+_TOGETHER = 2
+"""Panels of the input's gradient that pass over a segment's rows together."""
+_CHAINS = 4
+"""Sums side by side of one panel's rows: one alone would wait for itself."""
 
 
 def emit(machine: Machine) -> str:
     """The kernels weights, inputs, symbols and features (block, rank) as LLVM IR."""
     module = Module(machine.width)
-    cut = tiles(1, machine.registers)
+    cut = tiles(1, machine.registers, _TOGETHER)
     copies(module)
     lanes = lanes_of(machine)
     widest = _PANELS
@@ -57,30 +61,45 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
         counts = f.at(b["counts"], first * 8)
         fresh = f.choose(f.compare("eq", first, 0), b["fresh"], f.int(0))
 
-        def tile(width: int, o: Value) -> None:
+        def some(begin: Value, stop: Value) -> None:
+            for_widths(f, o0, o1, range(widest, 0, -1), lambda width, o: tile(width, o, begin, stop))
+
+        def tile(width: int, o: Value, begin: Value, stop: Value) -> None:
             x = f.at(b["operand"], o * o_panel + first * step)
-            with f.loop(a0, a1) as panel, f.loop(0, _place(f, b, panel, 1)) as part:
+            with f.loop(begin, stop) as panel, f.loop(0, _place(f, b, panel, 1)) as part:
                 own = _place(f, b, panel, 2) * a_panel
                 a = f.at(b["a"], own + first * step + part * (4 * lanes))
                 row = _place(f, b, panel) + part * lanes
-                result = f.at(b["result"], row * b["result_row"] + o * f.bytes)
+                last = f.compare("eq", part + 1, _place(f, b, panel, 1))
+                after = f.choose(last, _place(f, b, f.least(panel + 1, a1 - 1)), row + lanes)
+                result, next = (
+                    f.at(b["result"], at * b["result_row"] + o * f.bytes) for at in (row, after)
+                )
                 f.call(
                     "void",
                     f"outer_{width}",
-                    [a, x, o_panel, end - first, counts, step, step, result, b["result_row"], fresh],
+                    [a, x, o_panel, end - first, counts, step, step, result, b["result_row"], fresh, next],
                 )
 
-        for_widths(f, o0, o1, range(widest, 0, -1), tile)
+        for_panels(f, a0, a1, f.int(512 // f.width), some)
         f.set(at, end)
     # Workers who share the operand have all of a's panels, which one of them adds up.
     spare = f.op("i1", f"and i1 {_across(f, b).name}, {f.compare('ne', rank, 0).name}")
     a1 = f.choose(spare, a0, a1)
     with f.when(f.compare("ne", b["sums"], f.null())), f.loop(a0, a1) as panel:
-        total = f.variable(f.constant(0.0))
+        totals = [f.variable(f.constant(0.0)) for _ in range(_CHAINS)]
+        total = totals[0]
         with f.loop(0, segments) as s:
             source = f.at(b["a"], _place(f, b, panel, 2) * a_panel + s * step)
-            with f.loop(0, f.load(I64, f.at(b["counts"], s * 8), 8)) as n:
+            count = f.load(I64, f.at(b["counts"], s * 8), 8)
+            whole = count // _CHAINS * _CHAINS
+            with f.loop(0, whole, _CHAINS) as n:
+                for index, chain in enumerate(totals):
+                    _increase(f, chain, f.load(f.vector, f.at(source, (n + index) * f.bytes), f.bytes))
+            with f.loop(whole, count) as n:
                 _increase(f, total, f.load(f.vector, f.at(source, n * f.bytes), f.bytes))
+        for chain in totals[1:]:
+            _increase(f, total, f.get(f.vector, chain))
         _store_sum(f, b, panel, total, f.compare("eq", b["fresh"], 0))
     f.finish()
 
@@ -148,6 +167,7 @@ def _input_rows(module: Module, cut: Tiles) -> None:
                     *(f.at(b["operand"], p * b_panel), b_panel),
                     *(zeros, nothing, nothing, nothing, zeros, nothing),
                     *(scratch, f.int(height * f.bytes), f.int(f.bytes)),
+                    f.null(),
                 ],
             )
             with f.loop(0, height) as i:
@@ -180,7 +200,7 @@ def _inputs(module: Module, cut: Tiles) -> None:
 
             for_tiles(f, count, b["tiles_p"], cut, body)
 
-        for_panels(f, o0, o1, b["panel_step"], some)
+        for_panels(f, o0, o1, f.int(_TOGETHER), some)
     f.finish()
 
 

@@ -44,18 +44,22 @@ def emit(shape: Shape) -> str:
 
 
 def _rows(module: Module, shape: Shape, name: str) -> None:
-    """recurrent_R: dh += dr · R for R rows and some panels of h; widen_R: dh' = dp · hr."""
+    """recurrent_R: dh += dr · R for R rows, some panels of h and as many gates as go together, from the
+    given one on; widen_R: dh' = dp · hr."""
     cut, recurrent = shape.cut(1), name == "recurrent"
     for height in cut.sizes:
         f = module.function(f"{name}_{height}", STEP)
         b = Block(f, f.arguments[0])
-        _, p0, p1, row, step, _ = f.arguments
+        _, p0, p1, row, step, gate = f.arguments
         rows, lines = b["rows"], b["g_lines"] * f.bytes
         a = f.at(b["dg" if recurrent else "dp"], (step * rows + row) * f.bytes)
         full, tail = (b["p_full"], b["p_tail"]) if recurrent else (b["h_full"], b["h_tail"])
-        groups = f.int(shape.r_columns if recurrent else 1)
-        b_panel = groups * (full * f.width + tail) * f.bytes
+        each = (full * f.width + tail) * f.bytes
+        b_panel = each * (shape.r_columns if recurrent else 1)
+        groups = b["groups"] if recurrent else f.int(1)
+        a = f.at(a, gate * b["panels"] * lines)
         weights, target = b["w_h" if recurrent else "w_q"], b["dstate0" if recurrent else "dh"]
+        weights = f.at(weights, gate * each)
         shared = (rows, lines, a, full, tail, groups, b_panel, weights, target, row)
 
         def tile(
@@ -77,6 +81,7 @@ def _rows(module: Module, shape: Shape, name: str) -> None:
                 [
                     *(a, lines, groups, full, tail, f.at(weights, p * b_panel), b_panel, *first),
                     *(zeros, nothing, out, rows * f.bytes, one),
+                    f.null(),
                 ],
             )
 
@@ -209,10 +214,15 @@ def _over(
     count: Value,
     step: Value,
 ) -> None:
-    def some(p: Value, end: Value) -> None:
+    def some(p: Value, end: Value, gate: Value) -> None:
         def body(height: int, row: Value) -> None:
-            f.call("void", f"{name}_{height}", [f.arguments[0], p, end, row, step, f.int(0)])
+            f.call("void", f"{name}_{height}", [f.arguments[0], p, end, row, step, gate])
 
         for_tiles(f, count, b["tiles_p"], shape.cut(1), body)
 
-    for_panels(f, *panels, b["together"], some, f.compare("ne", step & 1, 0))
+    gates = f.int(shape.r_columns if name == "recurrent" else 1)
+    with f.loop(0, (gates + b["groups"] - 1) // b["groups"]) as i:
+        gate = i * b["groups"]
+        for_panels(
+            f, *panels, b["together"], lambda p, end: some(p, end, gate), f.compare("ne", step & 1, 0)
+        )

@@ -11,7 +11,7 @@ from . import ahead
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
-from .products import Tiles, for_panels, for_tiles, for_widths, tiles
+from .products import Tiles, coming, for_panels, for_tiles, for_widths, tiles
 from .shape import BARRIER, copies, features, products
 from .sync import barrier, share
 
@@ -23,7 +23,7 @@ def emit(machine: Machine, columns: int) -> str:
     cut = tiles(columns, machine.registers)
     barrier(module, BARRIER)
     copies(module)
-    products(module, "x", cut, [("bias", i) for i in range(columns)])
+    products(module, "x", cut, [("bias", i) for i in range(columns)], fetching=True)
     _some_rows(module, cut, columns)
     _features(module, cut)
     _symbols(module, columns)
@@ -75,6 +75,7 @@ def _some_rows(module: Module, cut: Tiles, columns: int) -> None:
                     *(f.at(b["w_x"], p * b_panel), b_panel),
                     *(bias, nothing, nothing, nothing, bias, f.int(wide)),
                     *(f.at(b["xp"], n * b["xp_row"] + p * b["xp_panel"]), b["xp_panel"], b["xp_row"]),
+                    coming(f, cut, b["fetch"], b["w_x"], b_panel, p + b["xp_step"], (height, width, n)),
                 ],
             )
 

@@ -25,7 +25,7 @@ _POINTERS = (
 _NUMBERS = (
     *("steps", "rows", "chunk", "ring", "workers"),
     *("panels", "hidden", "out_panels", "out_size", "in_panels"),
-    *("in_full", "in_tail", "h_full", "h_tail", "p_full", "p_tail", "panel_step"),
+    *("in_full", "in_tail", "h_full", "h_tail", "p_full", "p_tail", "panel_step", "fetch"),
     *("x_panels", "xp_row", "xp_panel", "xp_gate", "xp_step"),
     *("x_row", "x_step", "i_row", "i_step", "in_size", "out_row", "out_step"),
     *("low_row", "low_step", "dout_low", "final_low"),

@@ -38,7 +38,7 @@ def emit(shape: Shape) -> str:
     copies_low(module, shape.machine)
     point(module, shape)
     if r_sources:
-        products(module, "r", shape.cut(shape.r_columns), r_sources)
+        products(module, "r", shape.cut(shape.r_columns), r_sources, fetching=True)
         step_rows(module, shape)
     if shape.projected:
         products(module, "p", shape.cut(1), [("bias", 0)])

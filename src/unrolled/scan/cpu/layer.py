@@ -95,6 +95,7 @@ class Group:
             p_full=p_full,
             p_tail=p_tail,
             panel_step=self._panel_step(workers),
+            fetch=self._fetch(workers, indexed),
             in_size=geometry.input_size,
             feed=geometry.feed["follow" if fed else "feed"] if shape.reads_input else 0,
             x_panels=geometry.x_panels,
@@ -136,6 +137,18 @@ class Group:
         # A tile needs three sums or more, each waiting for itself; a projection's has one a panel.
         enough = columns >= 3 and not geometry.shape.projected
         return 1 if enough and larger and panel <= L1 // 2 else 4
+
+    def _fetch(self, workers: int, indexed: bool) -> bool:
+        """Whether a tile fetches weights that are read next, while it computes: those of a worker leave the
+        second cache between one step and the next.
+
+        Otherwise the first tile of rows waits for them, since a processor by itself fetches no farther than
+        to the end of a page of 4 KB; if there is but one tile of rows, all wait, whoever fetches.
+        """
+        geometry, stack = self.geometry, self.geometry.stack
+        recurrent = stack.output_size * geometry.shape.r_columns * geometry.hidden_panels
+        into = 0 if indexed else geometry.input_size * geometry.x_columns * geometry.x_panels
+        return 4 * geometry.width * (recurrent + into) // workers > geometry.shape.machine.l2
 
     def state_sizes(self, ring: bool) -> dict[str, int]:
         """The memory of the states of which there are two steps' in turns, or of those with every one's."""

@@ -29,11 +29,16 @@ class Tiles(NamedTuple):
 
     sizes: tuple[int, ...]
     widths: dict[int, tuple[int, ...]]
+    columns: int
 
     @property
     def largest(self) -> int:
         """The height of the largest tile."""
         return self.sizes[-1]
+
+    def fetches(self, height: int, panels: int) -> bool:
+        """Whether such a tile can fetch what is read next: those into which many rows are cut."""
+        return height in self.sizes[-2:] and panels == self.widths[height][0]
 
     def table(self) -> np.ndarray:
         """table[n]: the height of the first tile when n rows are left (n <= CAP)."""
@@ -53,8 +58,8 @@ def _table(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 @cache
-def tiles(columns: int, registers: int) -> Tiles:
-    """The tiles whose sums, weights and one broadcast fit the registers."""
+def tiles(columns: int, registers: int, most: int = 8) -> Tiles:
+    """The tiles of at most so many panels whose sums, weights and one broadcast fit the registers."""
 
     def fits(rows: int, panels: int) -> bool:
         wide = columns * panels
@@ -64,8 +69,8 @@ def tiles(columns: int, registers: int) -> Tiles:
 
     least = 2 if columns == 1 else 1
     sizes = [r for r in _SIZES if r == 1 or fits(r, least)]
-    widths = {r: tuple(v for v in (8, 4, 2, 1) if v == 1 or fits(r, v)) for r in sizes}
-    return Tiles(tuple(sizes), widths)
+    widths = {r: tuple(v for v in (8, 4, 2, 1) if v == 1 or (v <= most and fits(r, v))) for r in sizes}
+    return Tiles(tuple(sizes), widths, columns)
 
 
 PRODUCT = [
@@ -85,10 +90,18 @@ PRODUCT = [
     ("out", PTR),
     ("out_panel", I64),
     ("out_row", I64),
+    ("ahead", PTR),  # vectors that are read soon, of which the tile fetches one for each k; or null
 ]
 
 
-def product(module: Module, name: str, rows: int, panels: int, sources: Sequence[tuple[str, int]]) -> None:
+def product(
+    module: Module,
+    name: str,
+    rows: int,
+    panels: int,
+    sources: Sequence[tuple[str, int]],
+    fetching: bool = False,
+) -> None:
     """out[panel][row][column] = initial + Σ_k a[row][k] b[panel][k][column], k in order.
 
     sources: for each column, ("c" or "bias", position): where its initial sum lies, which may be anywhere
@@ -109,26 +122,39 @@ def product(module: Module, name: str, rows: int, panels: int, sources: Sequence
                     f.variable(f.load(f.vector, f.at(base, column * position) if position else base))
                 )
     b = [f.at(named["b"], named["b_panel"] * v) if v else named["b"] for v in range(panels)]
-    weights, panel = f.variable(f.int(0)), f.variable(f.int(0))
+    weights, panel, ahead = f.variable(f.int(0)), f.variable(f.int(0)), f.variable(named["ahead"])
     unroll = max(1, min(f.width, 64 // (rows * panels * columns)))
     unroll = 1 << (unroll.bit_length() - 1)
 
-    def lanes(count: Value | int, unrolled: int) -> None:
+    def lanes(count: Value | int, unrolled: int, fetch: bool) -> None:
         a = f.at(named["a"], f.get(I64, panel))
         with f.loop(0, count, unrolled) as k:
             offset = f.get(I64, weights)
             streams = [f.at(pointer, offset) for pointer in b]
             source = f.at(a, k * 4)
             for u in range(unrolled):
+                if fetch:
+                    f.prefetch(f.at(f.get(PTR, ahead), u * f.bytes))
                 _step(f, sums, source, streams, (rows, panels, columns), u)
             f.set(weights, offset + unrolled * columns * f.bytes)
+            if fetch:
+                f.set(ahead, f.at(f.get(PTR, ahead), unrolled * f.bytes))
         f.set(panel, f.get(I64, panel) + named["a_panel"])
 
-    with f.loop(0, named["groups"]):
-        with f.loop(0, named["full"]):
-            lanes(f.width, unroll)
-        with f.when(f.compare("sgt", named["tail"], 0)):
-            lanes(named["tail"], 1)
+    def sweep(fetch: bool) -> None:
+        with f.loop(0, named["groups"]):
+            with f.loop(0, named["full"]):
+                lanes(f.width, unroll, fetch)
+            with f.when(f.compare("sgt", named["tail"], 0)):
+                lanes(named["tail"], 1, False)
+
+    if not fetching:
+        sweep(False)
+    else:
+        with f.when(f.compare("ne", named["ahead"], f.null())):
+            sweep(True)
+        with f.when(f.compare("eq", named["ahead"], f.null())):
+            sweep(False)
     for v in range(panels):
         out = f.at(named["out"], named["out_panel"] * v) if v else named["out"]
         for row in range(rows):
@@ -154,6 +180,28 @@ def _step(
             for c in range(columns):
                 place = sums[(v * rows + row) * columns + c]
                 f.set(place, f.fma(a, loaded[v][c], f.get(f.vector, place)))
+
+
+def coming(
+    f: Function,
+    cut: Tiles,
+    fetch: Value,
+    weights: Value,
+    panel: Value,
+    next: Value,
+    tile: tuple[int, int, Value],
+) -> Value:
+    """What a tile of a product fetches: its part of the weights that are read next, if they are to be.
+
+    panel: bytes of a panel of weights; next: the first panel that is read next; tile: height, panels and
+    first row.
+    """
+    height, width, row = tile
+    if not cut.fetches(height, width):
+        return f.null()
+    columns, part = cut.columns * width, row // height
+    wanted = f.op("i1", f"and i1 {f.compare('ne', fetch, 0).name}, {f.compare('slt', part, columns).name}")
+    return f.choose(wanted, f.at(weights, next * panel + part * (panel // cut.columns)), f.null())
 
 
 def for_tiles(
@@ -193,12 +241,17 @@ def for_panels(
 def for_widths(
     f: Function, begin: Value, end: Value, widths: Sequence[int], body: Callable[[int, Value], None]
 ) -> None:
-    """Cuts the panels begin..end, the widest tile first: body(panels, first panel) for each."""
+    """Cuts the panels begin..end, the widest tile first: body(panels, first panel) for each. The last four
+    are two and two, where there are tiles of three: one alone would wait for what it loads."""
     at = f.variable(begin)
     for width in widths:
         with f.whilst() as after:
             panel = f.get(I64, at)
-            f.leave_unless(f.compare("sle", panel + width, end), after)
+            left = end - panel
+            fits = f.compare("sge", left, width)
+            if width == 3:
+                fits = f.op("i1", f"and i1 {fits.name}, {f.compare('ne', left, 4).name}")
+            f.leave_unless(fits, after)
             body(width, panel)
             f.set(at, panel + width)
 
@@ -214,6 +267,7 @@ OUTER = [
     ("out", PTR),
     ("out_row", I64),
     ("fresh", I64),  # whether to begin at zero
+    ("next", PTR),  # the result of the tile after this one, which it fetches
 ]
 
 
@@ -235,7 +289,8 @@ def outer(module: Module, name: str, lanes: int, panels: int) -> None:
         a0 = f.at(named["a"], segment * named["a_segment"])
         x0 = f.at(named["x"], segment * named["x_segment"])
         x = [f.at(x0, named["x_panel"] * v) if v else x0 for v in range(panels)]
-        with f.loop(0, count) as n:
+
+        def step(n: Value, a0: Value = a0, x: list[Value] = x) -> None:
             offset = n * f.bytes
             a = f.at(a0, offset)
             loaded = [f.load(f.vector, f.at(pointer, offset), f.bytes) for pointer in x]
@@ -244,6 +299,15 @@ def outer(module: Module, name: str, lanes: int, panels: int) -> None:
                 for v in range(panels):
                     place = sums[lane * panels + v]
                     f.set(place, f.fma(scalar, loaded[v], f.get(f.vector, place)))
+
+        # One vector of the next tile's result a step: all at once, the first sums would wait for them.
+        some = f.least(count, f.choose(f.compare("eq", segment, 0), f.int(len(sums)), f.int(0)))
+        with f.loop(0, some) as n:
+            lane = n // panels
+            f.prefetch(f.at(f.at(named["next"], lane * named["out_row"]), (n - lane * panels) * f.bytes))
+            step(n)
+        with f.loop(some, count) as n:
+            step(n)
     for place, total in zip(places, sums, strict=True):
         f.store(f.get(f.vector, total), place, f.bytes)
     f.finish()

@@ -10,7 +10,7 @@ import numpy as np
 from .fields import FIELDS
 from .layer import Group
 
-_SEGMENT = 168
+_SEGMENT = 128
 """Rows of a piece, of full rows; steps that have about as many go together otherwise."""
 
 

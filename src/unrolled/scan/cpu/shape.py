@@ -97,11 +97,14 @@ def by_two(
         body([take()])
 
 
-def products(module: Module, name: str, cut: Tiles, sources: list[tuple[str, int]]) -> None:
-    """A function name_ROWS_PANELS for every tile that `cut` asks for."""
+def products(
+    module: Module, name: str, cut: Tiles, sources: list[tuple[str, int]], fetching: bool = False
+) -> None:
+    """A function name_ROWS_PANELS for every tile that `cut` asks for, of which the large ones can fetch."""
     for rows in cut.sizes:
         for panels in cut.widths[rows]:
-            product(module, f"{name}_{rows}_{panels}", rows, panels, sources)
+            can_fetch = fetching and cut.fetches(rows, panels)
+            product(module, f"{name}_{rows}_{panels}", rows, panels, sources, can_fetch)
 
 
 def copies(module: Module) -> None:

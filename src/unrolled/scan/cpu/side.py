@@ -103,8 +103,7 @@ class Side:
         for block in self._over_groups("inputs", len(self.shape.graph.r_only), "dg"):
             block.place("rest", operand=w_i)
             block.take(RESULT)
-            block.set(groups=len(gates), panel_step=2)
-            block.set(o_panels=geometry.in_panels, result_size=geometry.input_size)
+            block.set(groups=len(gates), o_panels=geometry.in_panels, result_size=geometry.input_size)
 
     def _of_symbols(self) -> None:
         symbols, gates, hidden = self.geometry.input_size, self.shape.graph.x_gates, self.stack.hidden_size

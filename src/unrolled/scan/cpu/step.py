@@ -8,7 +8,7 @@ from .emit import I64, PTR, Function, Module, Value
 from .evaluate import Evaluator
 from .fields import Block
 from .graph import Node
-from .products import for_widths
+from .products import coming, for_widths
 from .shape import STEP, Shape, by_two, kept_output, lines, outputs, put_output, slot
 
 
@@ -25,16 +25,19 @@ def step_rows(module: Module, shape: Shape) -> None:
         a_lines = lines(b, shape, 0) * f.bytes
         b_panel = (b["h_full"] * f.width + b["h_tail"]) * wide
         n = local * b["rows"] + row
+        # The panels after these, or before them where the pass is turned.
+        each = b["panel_step"]
+        away = f.choose(f.compare("ne", step & 1, 0), 0 - each, each)
 
         def tile(
             width: int,
             p: Value,
             f: Function = f,
             b: Block = b,
-            rest: tuple[Value, ...] = (a, a_lines, b_panel, n, scratch, row, step, local),
+            rest: tuple[Value, ...] = (a, a_lines, b_panel, n, scratch, row, step, local, away),
             shapes: tuple[int, int] = (rows, wide),
         ) -> None:
-            a, a_lines, b_panel, n, scratch, row, step, local = rest
+            a, a_lines, b_panel, n, scratch, row, step, local, away = rest
             rows, wide = shapes
             r_only = len(shape.graph.r_only) * f.bytes
             f.call(
@@ -57,6 +60,7 @@ def step_rows(module: Module, shape: Shape) -> None:
                     scratch,
                     f.int(rows * wide),
                     f.int(wide),
+                    coming(f, cut, b["fetch"], b["w_r"], b_panel, p + away, (rows, width, row)),
                 ],
             )
             point = [scratch, p, f.int(width), row, f.int(rows), step, local]
@@ -180,7 +184,7 @@ def projected_rows(module: Module, shape: Shape) -> None:
                     *(a, a_lines * f.bytes, f.int(1), b["p_full"], b["p_tail"]),
                     *(f.at(b["w_p"], q * b_panel), b_panel),
                     *(zeros, nothing, nothing, nothing, zeros, nothing),
-                    *(state, out_lines * f.bytes, f.int(f.bytes)),
+                    *(state, out_lines * f.bytes, f.int(f.bytes), f.null()),
                 ],
             )
             with f.loop(0, width) as j, f.loop(0, rows) as i:

@@ -1,0 +1,78 @@
+"""What is done otherwise where weights, or a step's gradients, leave the second cache."""
+
+import pytest
+import torch
+from cpu_cases import check, layer, states
+
+import unrolled as ur
+from unrolled.scan.cpu import layer as layers
+from unrolled.scan.cpu import machine as machines
+from unrolled.scan.cpu import outcome, plans
+
+
+@pytest.fixture
+def no_cache(monkeypatch):
+    """As if no core had a second cache."""
+    monkeypatch.setattr(machines, "_l2", lambda: 0)
+    machines._machine.cache_clear()
+    plans.clear()
+    yield
+    monkeypatch.undo()
+    machines._machine.cache_clear()
+    plans.clear()
+
+
+@pytest.fixture
+def noted(monkeypatch):
+    """Whether each group's tiles fetch, and the gates that its backward scan takes together."""
+    fetching, gates = [], []
+    fetch, tell = layers.Group._fetch, outcome.Derived.set
+
+    def told(block, **fields):
+        if set(fields) == {"groups"}:
+            gates.append(fields["groups"])
+        tell(block, **fields)
+
+    monkeypatch.setattr(layers.Group, "_fetch", lambda *a: fetching.append(fetch(*a)) or fetching[-1])
+    monkeypatch.setattr(outcome.Derived, "set", told)
+    return fetching, gates
+
+
+@pytest.mark.usefixtures("guarded", "no_cache")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "proj_size"),
+    [
+        *(("rnn_tanh", 0), ("gru", 0), ("lstm", 0), ("lstm", 19), ("minimal_gated_unit", 0)),
+        *(("peephole_lstm", 0), ("slstm", 0), ("of_ones_own", 0), ("min_gru", 0)),
+    ],
+)
+def test_weights_that_leave_the_cache(name, proj_size, threads, set_threads, noted):
+    set_threads(threads)
+    single, double = (layer(name, 21, 37, double=d, proj_size=proj_size) for d in (False, True))
+    for batch in (1, 29, 70):
+        x, state = torch.randn(batch, 3, 21), states(single, batch)
+        for how in ({}, {"lengths": torch.randint(0, 4, (batch,))}):
+            check(single, double, x, state, **how)
+    fetching, gates = noted
+    assert fetching
+    assert all(fetching)
+    assert set(gates) == {1}
+
+
+@pytest.mark.parametrize("kind", [ur.RNN, ur.GRU, ur.LSTM])
+def test_the_same_bits_wherever_weights_lie(kind, request, noted):
+    x, module = torch.randn(6, 70, 21), kind(21, 37)
+    with torch.inference_mode(), ur.engine("cpu"):
+        wanted = module(x)[0]
+        assert not any(noted[0])
+        request.getfixturevalue("no_cache")
+        assert torch.equal(module(x)[0], wanted)
+        assert all(noted[0][-1:])
+
+
+def test_gates_go_together_while_they_stay_in_the_cache(noted):
+    module = ur.LSTM(21, 37)
+    with ur.engine("cpu"):
+        module(torch.randn(3, 29, 21))[0].sum().backward()
+    assert set(noted[1]) == {4}
