@@ -8,6 +8,7 @@ import unrolled as ur
 from unrolled.scan.cpu import layer as layers
 from unrolled.scan.cpu import machine as machines
 from unrolled.scan.cpu import outcome, plans
+from unrolled.scan.cpu.products import CAP, tiles
 
 
 @pytest.fixture
@@ -76,3 +77,21 @@ def test_gates_go_together_while_they_stay_in_the_cache(noted):
     with ur.engine("cpu"):
         module(torch.randn(3, 29, 21))[0].sum().backward()
     assert set(noted[1]) == {4}
+
+
+@pytest.mark.parametrize("registers", [16, 32])
+@pytest.mark.parametrize("columns", range(1, 10))
+def test_tiles_fit_the_registers_and_cut_any_number_of_rows(columns, registers):
+    cut = tiles(columns, registers)
+    for height, span in cut.spans.items():
+        assert columns % span == 0
+        for panels in cut.widths[height]:
+            taken = height * span * panels + (span * panels if height > 1 else 1) + 1
+            assert taken <= registers or height == panels == 1
+    table = cut.table()
+    for rows in range(1, CAP + 1):
+        left = rows
+        while left:
+            assert table[left] in cut.sizes
+            left -= table[left]
+        assert left == 0

@@ -17,6 +17,7 @@ import numpy as np
 from .emit import I64, PTR, Function, Module, Value
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 13)
+_PAIR = 2
 _MOST_OF_32 = 30
 """Registers that a tile takes of 32: with 31 the compiler has a sum go to the stack and back each round."""
 CAP = 64
@@ -24,11 +25,12 @@ CAP = 64
 
 
 class Tiles(NamedTuple):
-    """How a product with so many columns a panel is cut: tile heights, and the panels side by side
-    that each height allows, widest first."""
+    """How a product with so many columns a panel is cut: tile heights; the panels side by side that each
+    height allows, widest first; and of how many columns it has the sums at once."""
 
     sizes: tuple[int, ...]
     widths: dict[int, tuple[int, ...]]
+    spans: dict[int, int]
     columns: int
 
     @property
@@ -50,7 +52,7 @@ def _table(sizes: tuple[int, ...]) -> np.ndarray:
     best, first = [0.0], [0]
     for n in range(1, CAP + 1):
         # A tile reads its weights once, which costs as much as two rows' arithmetic.
-        options = [(max(r / 2, 1.2) + 0.2 + best[n - r], -r) for r in sizes if r <= n]
+        options = [(max(r / 2, 2.0) + 0.2 + best[n - r], -r) for r in sizes if r <= n]
         cost, size = min(options)
         best.append(cost)
         first.append(-size)
@@ -61,16 +63,26 @@ def _table(sizes: tuple[int, ...]) -> np.ndarray:
 def tiles(columns: int, registers: int, most: int = 8) -> Tiles:
     """The tiles of at most so many panels whose sums, weights and one broadcast fit the registers."""
 
-    def fits(rows: int, panels: int) -> bool:
-        wide = columns * panels
+    def fits(rows: int, wide: int) -> bool:
         # A single row uses each weight once, straight from memory.
         taken = rows * wide + (wide if rows > 1 else 1) + 1
         return taken <= (registers if registers < 32 else _MOST_OF_32)
 
-    least = 2 if columns == 1 else 1
+    least = max(2, columns)
     sizes = [r for r in _SIZES if r == 1 or fits(r, least)]
-    widths = {r: tuple(v for v in (8, 4, 2, 1) if v == 1 or (v <= most and fits(r, v))) for r in sizes}
-    return Tiles(tuple(sizes), widths, columns)
+    spans = dict.fromkeys(sizes, columns)
+    if columns > _PAIR and columns % _PAIR == 0:
+        # High tiles for two columns after the other two: each weight that they read serves more rows. Every
+        # second height is enough, and compiles in half the time.
+        high = [r for r in _SIZES if r not in spans and fits(r, _PAIR)][::-2]
+        spans |= dict.fromkeys(reversed(high), _PAIR)
+    widths = {
+        r: tuple(
+            v for v in (8, 4, 2, 1) if v == 1 or (v <= most and span == columns and fits(r, v * columns))
+        )
+        for r, span in spans.items()
+    }
+    return Tiles(tuple(spans), widths, spans, columns)
 
 
 PRODUCT = [
@@ -97,19 +109,45 @@ PRODUCT = [
 def product(
     module: Module,
     name: str,
-    rows: int,
-    panels: int,
+    tile: tuple[int, int, int],
     sources: Sequence[tuple[str, int]],
     fetching: bool = False,
 ) -> None:
     """out[panel][row][column] = initial + Σ_k a[row][k] b[panel][k][column], k in order.
 
-    sources: for each column, ("c" or "bias", position): where its initial sum lies, which may be anywhere
-    in memory.
+    tile: rows, panels, and the columns whose sums it has at once, for some after the others. sources: for
+    each column, ("c" or "bias", position): where its initial sum lies, which may be anywhere in memory.
+    fetching: whether there may be something ahead.
     """
     f = module.function(name, [(t, n) for n, t in PRODUCT])
     named = dict(zip([n for n, _ in PRODUCT], f.arguments, strict=True))
-    columns = len(sources)
+    rows, panels, span = tile
+    ahead = f.variable(named["ahead"])
+    for first in range(0, len(sources), span):
+        columns = range(first, first + span)
+        sums = _initial(f, named, rows, panels, [sources[c] for c in columns])
+        shape = rows, panels, columns, len(sources)
+        if fetching:
+            with f.when(f.compare("ne", named["ahead"], f.null())):
+                _sweep(f, named, sums, shape, ahead)
+            with f.when(f.compare("eq", named["ahead"], f.null())):
+                _sweep(f, named, sums, shape, None)
+        else:
+            _sweep(f, named, sums, shape, None)
+        for v in range(panels):
+            out = f.at(named["out"], named["out_panel"] * v) if v else named["out"]
+            for row in range(rows):
+                here = f.at(out, named["out_row"] * row) if row else out
+                for index, column in enumerate(columns):
+                    total = f.get(f.vector, sums[(v * rows + row) * span + index])
+                    f.store(total, f.at(here, column * f.bytes), f.bytes)
+    f.finish()
+
+
+def _initial(
+    f: Function, named: dict[str, Value], rows: int, panels: int, sources: Sequence[tuple[str, int]]
+) -> list[Value]:
+    """The sums of a tile, as they begin."""
     sums = []
     for v in range(panels):
         c = f.at(named["c"], named["c_panel"] * v) if v else named["c"]
@@ -118,67 +156,62 @@ def product(
             here = f.at(c, named["c_row"] * row) if row else c
             for where, position in sources:
                 base, column = (here, named["c_column"]) if where == "c" else (bias, f.int(f.bytes))
-                sums.append(
-                    f.variable(f.load(f.vector, f.at(base, column * position) if position else base))
-                )
+                place = f.at(base, column * position) if position else base
+                sums.append(f.variable(f.load(f.vector, place)))
+    return sums
+
+
+Shape = tuple[int, int, range, int]
+"""Of a tile: rows, panels, the columns that it sums, and all columns."""
+
+
+def _sweep(
+    f: Function, named: dict[str, Value], sums: list[Value], shape: Shape, ahead: Value | None
+) -> None:
+    """Adds the products with every k to the sums, and fetches a vector from `ahead` for each k of a full
+    panel, if that is there."""
+    rows, panels, columns, wide = shape
     b = [f.at(named["b"], named["b_panel"] * v) if v else named["b"] for v in range(panels)]
-    weights, panel, ahead = f.variable(f.int(0)), f.variable(f.int(0)), f.variable(named["ahead"])
-    unroll = max(1, min(f.width, 64 // (rows * panels * columns)))
+    weights, panel = f.variable(f.int(0)), f.variable(f.int(0))
+    unroll = max(1, min(f.width, 64 // (rows * panels * len(columns))))
     unroll = 1 << (unroll.bit_length() - 1)
 
-    def lanes(count: Value | int, unrolled: int, fetch: bool) -> None:
+    def lanes(count: Value | int, unrolled: int, ahead: Value | None) -> None:
         a = f.at(named["a"], f.get(I64, panel))
         with f.loop(0, count, unrolled) as k:
             offset = f.get(I64, weights)
             streams = [f.at(pointer, offset) for pointer in b]
             source = f.at(a, k * 4)
             for u in range(unrolled):
-                if fetch:
+                if ahead is not None:
                     f.prefetch(f.at(f.get(PTR, ahead), u * f.bytes))
-                _step(f, sums, source, streams, (rows, panels, columns), u)
-            f.set(weights, offset + unrolled * columns * f.bytes)
-            if fetch:
+                _step(f, sums, source, streams, shape, u)
+            f.set(weights, offset + unrolled * wide * f.bytes)
+            if ahead is not None:
                 f.set(ahead, f.at(f.get(PTR, ahead), unrolled * f.bytes))
         f.set(panel, f.get(I64, panel) + named["a_panel"])
 
-    def sweep(fetch: bool) -> None:
-        with f.loop(0, named["groups"]):
-            with f.loop(0, named["full"]):
-                lanes(f.width, unroll, fetch)
-            with f.when(f.compare("sgt", named["tail"], 0)):
-                lanes(named["tail"], 1, False)
-
-    if not fetching:
-        sweep(False)
-    else:
-        with f.when(f.compare("ne", named["ahead"], f.null())):
-            sweep(True)
-        with f.when(f.compare("eq", named["ahead"], f.null())):
-            sweep(False)
-    for v in range(panels):
-        out = f.at(named["out"], named["out_panel"] * v) if v else named["out"]
-        for row in range(rows):
-            here = f.at(out, named["out_row"] * row) if row else out
-            for column in range(columns):
-                total = f.get(f.vector, sums[(v * rows + row) * columns + column])
-                f.store(total, f.at(here, column * f.bytes), f.bytes)
-    f.finish()
+    with f.loop(0, named["groups"]):
+        with f.loop(0, named["full"]):
+            lanes(f.width, unroll, ahead)
+        with f.when(f.compare("sgt", named["tail"], 0)):
+            lanes(named["tail"], 1, None)
 
 
 def _step(
-    f: Function, sums: list[Value], source: Value, streams: list[Value], shape: tuple[int, int, int], u: int
+    f: Function, sums: list[Value], source: Value, streams: list[Value], shape: Shape, u: int
 ) -> None:
     """One k of a tile."""
-    rows, panels, columns = shape
+    rows, panels, columns, wide = shape
+    span = len(columns)
     loaded = [
-        [f.load(f.vector, f.at(s, (u * columns + c) * f.bytes), f.bytes) for c in range(columns)]
-        for s in streams
+        [f.load(f.vector, f.at(s, (u * wide + c) * f.bytes), f.bytes) for c in columns] for s in streams
     ]
     for row in range(rows):
         a = f.splat(f.load("float", f.at(source, row * f.bytes + u * 4)))
         for v in range(panels):
-            for c in range(columns):
-                place = sums[(v * rows + row) * columns + c]
+            for c in range(span):
+                place = sums[(v * rows + row) * span + c]
                 f.set(place, f.fma(a, loaded[v][c], f.get(f.vector, place)))
 
 
@@ -199,7 +232,7 @@ def coming(
     height, width, row = tile
     if not cut.fetches(height, width):
         return f.null()
-    columns, part = cut.columns * width, row // height
+    columns, part = cut.columns * width, row // height * (cut.columns // cut.spans[height])
     wanted = f.op("i1", f"and i1 {f.compare('ne', fetch, 0).name}, {f.compare('slt', part, columns).name}")
     return f.choose(wanted, f.at(weights, next * panel + part * (panel // cut.columns)), f.null())
 

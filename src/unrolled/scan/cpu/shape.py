@@ -104,7 +104,8 @@ def products(
     for rows in cut.sizes:
         for panels in cut.widths[rows]:
             can_fetch = fetching and cut.fetches(rows, panels)
-            product(module, f"{name}_{rows}_{panels}", rows, panels, sources, can_fetch)
+            tile = rows, panels, cut.spans[rows]
+            product(module, f"{name}_{rows}_{panels}", tile, sources, can_fetch)
 
 
 def copies(module: Module) -> None:
