@@ -8,10 +8,10 @@ the ops down as a `graph`; `keep` says which values the backward needs of the fo
 again. `program` asks for
 the kernels: `forward` and `backward` are the loops over time, within them `step` and `slope` the
 equations, which `evaluate` writes op by op as `rules` and `maths` say, for a `shape` of vectors;
-`products` are the register tiles of every matrix product, `feed` the input's, `ahead` the same by another
-worker, `after` those after a backward scan, `single` all of one step of one row. They are LLVM IR
-(`emit`, `value`), told everything by a block of words (`fields`), compiled and kept on disk (`cache`),
-and linked (`machine`).
+`products` and `outer` are the register tiles of every matrix product, `feed` the input's, `ahead` the
+same by another worker, `after` those after a backward scan, `single` all of one step of one row. They
+are LLVM IR (`emit`, `value`), told everything by a block of words (`fields`), compiled and kept on disk
+(`cache`), and linked (`machine`).
 
 **A call in inference.** `engines.again` tries `ready`: if its like has come before (`alike`), all lies
 there laid out (`prepared`), and only addresses are filled in (`fills`). Otherwise `inference` lays it

@@ -5,12 +5,15 @@ from __future__ import annotations
 from .emit import I64, PTR, Function, Module, Value
 from .fields import Block
 from .machine import Machine
-from .products import Tiles, for_panels, for_tiles, for_widths, outer, tiles
+from .outer import outer
+from .products import Tiles, for_panels, for_tiles, for_widths, tiles
 from .shape import begin, copies, features, products, put
 from .sync import share
 
 NAMES = ("weights", "inputs", "symbols", "features")
 _LANES, _PANELS = 8, 3
+_HELD = 512
+"""Units of a that all of the operand's panels go over: 256 KB of a segment, within the second cache."""
 _TOGETHER = 2
 """Panels of the input's gradient that pass over a segment's rows together."""
 _CHAINS = 4
@@ -81,16 +84,23 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
                     [a, x, o_panel, end - first, counts, step, step, result, b["result_row"], fresh, next],
                 )
 
-        for_panels(f, a0, a1, f.int(512 // f.width), some)
+        for_panels(f, a0, a1, f.int(_HELD // f.width), some)
         f.set(at, end)
     # Workers who share the operand have all of a's panels, which one of them adds up.
     spare = f.op("i1", f"and i1 {_across(f, b).name}, {f.compare('ne', rank, 0).name}")
-    a1 = f.choose(spare, a0, a1)
-    with f.when(f.compare("ne", b["sums"], f.null())), f.loop(a0, a1) as panel:
+    with f.when(f.compare("ne", b["sums"], f.null())):
+        _sums(f, b, a0, f.choose(spare, a0, a1))
+    f.finish()
+
+
+def _sums(f: Function, b: Block, a0: Value, a1: Value) -> None:
+    """sums[a's unit] = Σ_n a[n] for some of a's panels, or += where it is not fresh."""
+    with f.loop(a0, a1) as panel:
         totals = [f.variable(f.constant(0.0)) for _ in range(_CHAINS)]
         total = totals[0]
-        with f.loop(0, segments) as s:
-            source = f.at(b["a"], _place(f, b, panel, 2) * a_panel + s * step)
+        with f.loop(0, b["segments"]) as s:
+            own = _place(f, b, panel, 2) * (b["g_lines"] * f.bytes)
+            source = f.at(b["a"], own + s * b["segment"])
             count = f.load(I64, f.at(b["counts"], s * 8), 8)
             whole = count // _CHAINS * _CHAINS
             with f.loop(0, whole, _CHAINS) as n:
@@ -101,7 +111,6 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
         for chain in totals[1:]:
             _increase(f, total, f.get(f.vector, chain))
         _store_sum(f, b, panel, total, f.compare("eq", b["fresh"], 0))
-    f.finish()
 
 
 def _across(f: Function, b: Block) -> Value:

@@ -220,9 +220,9 @@ def _over(
 
         for_tiles(f, count, b["tiles_p"], shape.cut(1), body)
 
-    gates = f.int(shape.r_columns if name == "recurrent" else 1)
-    with f.loop(0, (gates + b["groups"] - 1) // b["groups"]) as i:
-        gate = i * b["groups"]
-        for_panels(
-            f, *panels, b["together"], lambda p, end: some(p, end, gate), f.compare("ne", step & 1, 0)
-        )
+    turned, each = f.compare("ne", step & 1, 0), b["groups"]
+    if name == "widen":
+        for_panels(f, *panels, b["together"], lambda p, end: some(p, end, f.int(0)), turned)
+        return
+    with f.loop(0, f.int(shape.r_columns) // each) as i:
+        for_panels(f, *panels, b["together"], lambda p, end: some(p, end, i * each), turned)
