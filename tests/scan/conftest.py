@@ -46,6 +46,17 @@ def guarded(monkeypatch):
 
 
 @pytest.fixture
+def always_shared(monkeypatch):
+    """Whoever calls has workers, as long calls have."""
+    from unrolled.scan.cpu import division, pool, practice, training, trial
+
+    monkeypatch.setattr(pool, "LONG", -math.inf)
+    for module in (division, practice, training):
+        monkeypatch.setattr(module, "ALONE", -math.inf)
+    monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)
+
+
+@pytest.fixture
 def fenced():
     """A copy of a tensor that ends where memory ends, so that a read beyond it is a crash (Linux)."""
     if sys.platform != "linux":

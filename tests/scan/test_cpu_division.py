@@ -1,14 +1,11 @@
 """How a layer is divided among few workers and many."""
 
-import math
-
 import pytest
 import torch
 from cpu_cases import check, layer, states
 
 import unrolled as ur
-from unrolled.scan.cpu import division as dividing
-from unrolled.scan.cpu import gradients, plans, pool, practice, training, trial
+from unrolled.scan.cpu import gradients, plans
 from unrolled.scan.cpu import layer as layers
 from unrolled.scan.cpu.division import Division, cost, division, sharing
 from unrolled.scan.cpu.geometry import Geometry
@@ -61,9 +58,8 @@ def test_more_threads_leave_as_much_to_share(set_threads):
 
 
 @pytest.fixture
-def shared(monkeypatch):
-    """Every division, and how many share a group's units in its backward scan; whoever calls has workers,
-    as long calls have."""
+def shared(monkeypatch, always_shared):
+    """Every division, and how many share a group's units in its backward scan."""
     made, back = [], []
 
     def noted(*given):
@@ -76,10 +72,6 @@ def shared(monkeypatch):
 
     monkeypatch.setattr(layers, "division", noted)
     monkeypatch.setattr(gradients, "sharing", shares)
-    monkeypatch.setattr(pool, "LONG", -math.inf)
-    for module in (dividing, practice, training):
-        monkeypatch.setattr(module, "ALONE", -math.inf)
-    monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)
     plans.clear()
     yield made, back
     plans.clear()

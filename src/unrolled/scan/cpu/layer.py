@@ -70,7 +70,7 @@ class Group:
         ring = chunk = max(1, min(time, room // max(1, per_row * count)))
         if fed:
             # A tile's rows are multiplied at once.
-            chunk = max(1, shape.cut(geometry.x_columns).largest // ahead.CHUNKS // count)
+            chunk = max(1, shape.cut(geometry.x_columns).whole // ahead.CHUNKS // count)
             ring = max(2, ring // (ahead.CHUNKS * chunk)) * ahead.CHUNKS * chunk
         x_lines = ring * count | 1
         strides = geometry.x_strides(x_lines)
@@ -95,7 +95,7 @@ class Group:
             p_full=p_full,
             p_tail=p_tail,
             panel_step=self._panel_step(workers),
-            fetch=self._fetch(workers, indexed),
+            fetch=not fed and self._fetch(workers, indexed),
             in_size=geometry.input_size,
             feed=geometry.feed["follow" if fed else "feed"] if shape.reads_input else 0,
             x_panels=geometry.x_panels,
@@ -139,15 +139,19 @@ class Group:
         return 1 if enough and larger and panel <= L1 // 2 else 4
 
     def _fetch(self, workers: int, indexed: bool) -> bool:
-        """Whether a tile fetches weights that are read next, while it computes: those of a worker leave the
-        second cache between one step and the next.
+        """Whether a tile fetches weights that are read next, while it computes: a worker's input and
+        recurrent weights leave the second cache between one step, or chunk, and the next.
 
         Otherwise the first tile of rows waits for them, since a processor by itself fetches no farther than
         to the end of a page of 4 KB; if there is but one tile of rows, all wait, whoever fetches.
         """
         geometry, stack = self.geometry, self.geometry.stack
         recurrent = stack.output_size * geometry.shape.r_columns * geometry.hidden_panels
-        into = 0 if indexed else geometry.input_size * geometry.x_columns * geometry.x_panels
+        into = (
+            0
+            if indexed or not geometry.shape.reads_input
+            else geometry.input_size * geometry.x_columns * geometry.x_panels
+        )
         return 4 * geometry.width * (recurrent + into) // workers > geometry.shape.machine.l2
 
     def state_sizes(self, ring: bool) -> dict[str, int]:
@@ -189,7 +193,7 @@ class Group:
 def panel_step(cut: Tiles, rows: int) -> int:
     """Panels that pass over all row tiles together: few, so that their weights stay in the first
     cache, or many where there is but one tile."""
-    if rows <= cut.largest:
+    if cut.single(rows):
         return 8
     return max(cut.widths[cut.largest])
 

@@ -60,8 +60,8 @@ class Outcome:
             block.take(GIVEN)
             together = 4 if rows == 1 else panel_step(shape.cut(1), rows)
             block.set(g_lines=self.lines[index], together=together, workers=workers)
-            # A step's gradients of the gates are read again for every two panels of h: gate by gate where
-            # those of all would leave the second cache.
+            # Of many rows a step's gradients of the gates are read again for every two panels of h: gate by
+            # gate where those of all would leave the second cache.
             step = 4 * shape.r_columns * stack.hidden_size * rows
             block.set(groups=1 if step > shape.machine.l2 // 4 else max(1, shape.r_columns))
             if workers > 1:  # they are others than those of the forward pass may have been

@@ -15,7 +15,7 @@ OUTER = [
     ("out", PTR),
     ("out_row", I64),
     ("fresh", I64),  # whether to begin at zero
-    ("next", PTR),  # the result of the tile after this one, which it fetches
+    ("next", PTR),  # the result of the tile that comes next, most often, of which it fetches some
 ]
 
 

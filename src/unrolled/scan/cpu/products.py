@@ -38,6 +38,15 @@ class Tiles(NamedTuple):
         """The height of the largest tile."""
         return self.sizes[-1]
 
+    @property
+    def whole(self) -> int:
+        """The height of the largest tile that has all columns' sums at once."""
+        return max(height for height, span in self.spans.items() if span == self.columns)
+
+    def single(self, rows: int) -> bool:
+        """Whether so many rows are one tile."""
+        return rows <= self.largest and int(self.table()[rows]) == rows
+
     def fetches(self, height: int, panels: int) -> bool:
         """Whether such a tile can fetch what is read next: those into which many rows are cut."""
         return height in self.sizes[-2:] and panels == self.widths[height][0]
@@ -51,7 +60,7 @@ class Tiles(NamedTuple):
 def _table(sizes: tuple[int, ...]) -> np.ndarray:
     best, first = [0.0], [0]
     for n in range(1, CAP + 1):
-        # A tile reads its weights once, which costs as much as two rows' arithmetic.
+        # A tile reads its weights once, which takes at least as long as four rows' arithmetic.
         options = [(max(r / 2, 2.0) + 0.2 + best[n - r], -r) for r in sizes if r <= n]
         cost, size = min(options)
         best.append(cost)
