@@ -74,10 +74,8 @@ def _weights(module: Module, lanes: int, widest: int) -> None:
                 a = f.at(b["a"], own + first * step + part * (4 * lanes))
                 row = _place(f, b, panel) + part * lanes
                 last = f.compare("eq", part + 1, _place(f, b, panel, 1))
-                after = f.choose(last, _place(f, b, f.least(panel + 1, a1 - 1)), row + lanes)
-                result, next = (
-                    f.at(b["result"], at * b["result_row"] + o * f.bytes) for at in (row, after)
-                )
+                coming = f.choose(last, _place(f, b, f.least(panel + 1, a1 - 1)), row + lanes)
+                result, next = (f.at(b["result"], r * b["result_row"] + o * f.bytes) for r in (row, coming))
                 f.call(
                     "void",
                     f"outer_{width}",

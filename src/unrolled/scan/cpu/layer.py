@@ -146,13 +146,10 @@ class Group:
         to the end of a page of 4 KB; if there is but one tile of rows, all wait, whoever fetches.
         """
         geometry, stack = self.geometry, self.geometry.stack
-        recurrent = stack.output_size * geometry.shape.r_columns * geometry.hidden_panels
-        into = (
-            0
-            if indexed or not geometry.shape.reads_input
-            else geometry.input_size * geometry.x_columns * geometry.x_panels
-        )
-        return 4 * geometry.width * (recurrent + into) // workers > geometry.shape.machine.l2
+        weights = stack.output_size * geometry.shape.r_columns * geometry.hidden_panels
+        if geometry.shape.reads_input and not indexed:
+            weights += geometry.input_size * geometry.x_columns * geometry.x_panels
+        return 4 * geometry.width * weights // workers > geometry.shape.machine.l2
 
     def state_sizes(self, ring: bool) -> dict[str, int]:
         """The memory of the states of which there are two steps' in turns, or of those with every one's."""

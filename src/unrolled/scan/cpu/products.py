@@ -18,6 +18,7 @@ from .emit import I64, PTR, Function, Module, Value
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 9, 11, 13)
 _PAIR = 2
+"""Columns that a high tile has the sums of at once, where all of them would not fit the registers."""
 _MOST_OF_32 = 30
 """Registers that a tile takes of 32: with 31 the compiler has a sum go to the stack and back each round."""
 CAP = 64
@@ -135,14 +136,14 @@ def product(
     for first in range(0, len(sources), span):
         columns = range(first, first + span)
         sums = _initial(f, named, rows, panels, [sources[c] for c in columns])
-        shape = rows, panels, columns, len(sources)
+        part = rows, panels, columns, len(sources)
         if fetching:
             with f.when(f.compare("ne", named["ahead"], f.null())):
-                _sweep(f, named, sums, shape, ahead)
+                _sweep(f, named, sums, part, ahead)
             with f.when(f.compare("eq", named["ahead"], f.null())):
-                _sweep(f, named, sums, shape, None)
+                _sweep(f, named, sums, part, None)
         else:
-            _sweep(f, named, sums, shape, None)
+            _sweep(f, named, sums, part, None)
         for v in range(panels):
             out = f.at(named["out"], named["out_panel"] * v) if v else named["out"]
             for row in range(rows):
@@ -170,16 +171,16 @@ def _initial(
     return sums
 
 
-Shape = tuple[int, int, range, int]
-"""Of a tile: rows, panels, the columns that it sums, and all columns."""
+_Part = tuple[int, int, range, int]
+"""What a tile sums at once: rows, panels, columns; and how many columns there are."""
 
 
 def _sweep(
-    f: Function, named: dict[str, Value], sums: list[Value], shape: Shape, ahead: Value | None
+    f: Function, named: dict[str, Value], sums: list[Value], part: _Part, ahead: Value | None
 ) -> None:
     """Adds the products with every k to the sums, and fetches a vector from `ahead` for each k of a full
     panel, if that is there."""
-    rows, panels, columns, wide = shape
+    rows, panels, columns, wide = part
     b = [f.at(named["b"], named["b_panel"] * v) if v else named["b"] for v in range(panels)]
     weights, panel = f.variable(f.int(0)), f.variable(f.int(0))
     unroll = max(1, min(f.width, 64 // (rows * panels * len(columns))))
@@ -194,7 +195,7 @@ def _sweep(
             for u in range(unrolled):
                 if ahead is not None:
                     f.prefetch(f.at(f.get(PTR, ahead), u * f.bytes))
-                _step(f, sums, source, streams, shape, u)
+                _step(f, sums, source, streams, part, u)
             f.set(weights, offset + unrolled * wide * f.bytes)
             if ahead is not None:
                 f.set(ahead, f.at(f.get(PTR, ahead), unrolled * f.bytes))
@@ -207,11 +208,9 @@ def _sweep(
             lanes(named["tail"], 1, None)
 
 
-def _step(
-    f: Function, sums: list[Value], source: Value, streams: list[Value], shape: Shape, u: int
-) -> None:
+def _step(f: Function, sums: list[Value], source: Value, streams: list[Value], part: _Part, u: int) -> None:
     """One k of a tile."""
-    rows, panels, columns, wide = shape
+    rows, panels, columns, wide = part
     span = len(columns)
     loaded = [
         [f.load(f.vector, f.at(s, (u * wide + c) * f.bytes), f.bytes) for c in columns] for s in streams
