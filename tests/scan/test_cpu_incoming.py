@@ -4,9 +4,10 @@ import random
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled as ur
-from unrolled.scan.cpu.course import Course
+from unrolled.scan.cpu.incoming import Incoming
 
 FORMS = {
     "dense": torch.clone,
@@ -16,6 +17,11 @@ FORMS = {
     "within a larger one": lambda g: torch.nn.functional.pad(g, (1, 2, 1, 0, 0, 1))[:-1, 1:, 1:-2],
     "units apart": lambda g: torch.stack([g, g], -1)[..., 0],
     "one for all": lambda g: g[:1, :1, :1].expand_as(g),
+    "another for all": lambda g: g[1:2, 1:2, 1:2].expand_as(g),
+    "one for all, written since": lambda g: g[:1, :1, :1].clone().requires_grad_().expand_as(g),
+    "one for all, yet to be negated": lambda g: torch._neg_view(g[:1, :1, :1].neg()).expand_as(g),
+    "one for all units": lambda g: g[:, :, :1].expand_as(g),
+    "one for all sequences": lambda g: g[:1, :1].expand_as(g),
     "yet to be negated": lambda g: torch._neg_view(g.neg()),
     "zeros without memory": lambda g: torch._efficientzerotensor(g.shape),
 }
@@ -58,11 +64,62 @@ def test_many_at_once_after_one():
 
 
 def test_what_is_as_ever_is_not_looked_at_again(monkeypatch):
-    looked, whole = [], Course.gradient
-    monkeypatch.setattr(Course, "gradient", lambda *given: looked.append(1) or whole(*given))
+    looked, whole = [], Incoming.look
+    monkeypatch.setattr(Incoming, "look", lambda *given: looked.append(1) or whole(*given))
     layer, x = ur.RNN(7, 9), torch.randn(4, 3, 7)
     for _ in range(4):
         gradients(layer, x, torch.randn(4, 3, 9))
     assert len(looked) == 1
     gradients(layer, x, torch.randn(3, 4, 9).transpose(0, 1))
     assert len(looked) == 2
+
+
+def losses():
+    """What gives the output's gradient as one number, or gives none."""
+    yield "sum", lambda output, _: output.sum()
+    yield "sum again", lambda output, _: 3 * output.sum()
+    yield "last state", lambda _, state: (state[0] if isinstance(state, tuple) else state).pow(2).sum()
+    yield (
+        "both",
+        lambda output, state: output.sum() + (state[0] if isinstance(state, tuple) else state).sum(),
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"bidirectional": True}], ids=str)
+@pytest.mark.parametrize("name", ["RNN", "LSTM"])
+@pytest.mark.parametrize("how", ["whole", "packed", "ever other lengths"])
+def test_one_number_everywhere_and_none(how, name, options):
+    torch.manual_seed(0)
+    theirs = getattr(torch.nn, name)(5, 19, **options).double()
+    ours = getattr(ur, name)(5, 19, **options)
+    ours.load_state_dict(theirs.state_dict())
+    for turn in range(3):
+        sizes = (4 + turn, 3, 5) if how == "ever other lengths" else (4, 3, 5)
+        x = torch.randn(sizes).transpose(0, 1) if options.get("batch_first") else torch.randn(sizes)
+        for loss_name, loss in losses():
+            found = []
+            for layer in (ours, theirs):
+                leaf = x.to(layer.weight_ih_l0.dtype).requires_grad_()
+                packed = how == "packed"
+                given = (
+                    pack_padded_sequence(leaf, [4, 2, 1], options.get("batch_first", False))
+                    if packed
+                    else leaf
+                )
+                output, state = layer(given)
+                output = output.data if packed else output
+                found.append(torch.autograd.grad(loss(output, state), [leaf, *layer.parameters()]))
+            for got, want in zip(*found, strict=True):
+                torch.testing.assert_close(
+                    got, want.float(), rtol=1e-4, atol=1e-5, msg=f"{loss_name} {turn}"
+                )
+
+
+def test_the_next_sum_is_not_looked_at_again(monkeypatch):
+    layer, x = ur.RNN(7, 9), torch.randn(4, 3, 7)
+    torch.autograd.grad(layer(x)[0].sum(), list(layer.parameters()))
+    monkeypatch.setattr(Incoming, "look", None)
+    first = torch.autograd.grad(layer(x)[0].sum(), list(layer.parameters()))
+    second = torch.autograd.grad(2 * layer(x)[0].sum(), list(layer.parameters()))
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(2 * a, b)

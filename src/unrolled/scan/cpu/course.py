@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ..stack import Stack
-from .alike import guards
 from .division import cost
 from .elastic import REACH, extend, reach
 from .fields import FIELDS
 from .fills import Fills
 from .geometry import Geometry
-from .gradients import Backward, Place, lying, side_by_side, there
+from .gradients import Backward
+from .incoming import Incoming
 from .inference import fields_of
 from .layer import Group, Layer
 from .pack import Packed, Panels, packed, panels_of
@@ -83,7 +83,7 @@ class Course:
         self.floats = 0
         """Of the history: every step's states and kept values, of all groups."""
         self._fills: Fills | None = None
-        self._usual: tuple[Callable[..., bool], list[Place]] | None = None
+        self.incoming = Incoming(turned, stack.directions, stack.output_size, packed or elastic)
         each = len(stack.shapes) // stack.directions
         self._cuts = [slice(d * each, (d + 1) * each) for d in range(stack.directions)]
         self._panels: list[Panels | None] = [None] * stack.directions
@@ -171,21 +171,6 @@ class Course:
             self._fills = self._laid_out(tensors, bases, own)
         self._fills.give(bases)
         return self._fills
-
-    def usual(self, dout: Tensor | None) -> list[Place] | None:
-        """Where each direction's part of the output's gradient lies, if that is as another was that kernels
-        read as it came; None: look closer, with `gradient`."""
-        usual = self._usual
-        return usual[1] if usual is not None and usual[0](dout) else None
-
-    def gradient(self, dout: Tensor) -> tuple[Tensor, list[Place]]:
-        """The output's gradient as kernels read it, and where each direction's part of it lies."""
-        read = side_by_side(there(dout))
-        places = lying(read, not self.turned, self.stack.directions, self.stack.output_size)
-        # Packed, each step has another number of rows, and elastic, of time steps.
-        if read is dout and not self._packed and not self.layer.elastic:
-            self._usual = guards([dout]), places
-        return read, places
 
     def back(self, dx: bool, dinitial: bool, count: int) -> Backward:
         """The backward pass by so many workers; dx, dinitial: as for `Backward`."""

@@ -26,6 +26,8 @@ _DFINAL, _DINITIAL = ([BASE[f"{n}{k}"] for k in range(MOST_STATES)] for n in ("d
 
 Place = tuple[int, int, int]
 """How many bytes after a tensor's first something begins, and those between its rows and steps."""
+Read = tuple[Tensor, list[Place]]
+"""An output's gradient with its last axis dense, and where each direction's part of it lies."""
 
 
 class Backward:
@@ -79,16 +81,17 @@ class Backward:
         parameters: Sequence[Tensor],
         x: Tensor,
         state: Sequence[Tensor],
-        grads: tuple[Tensor, list[Place], Sequence[Tensor | None]],
+        read: Read,
+        given: Sequence[Tensor | None],
         pool: Pool,
         batch_first: bool,
     ) -> list[Tensor | None]:
         """The gradients of (input, states, parameters).
 
-        grads: of the output, where that lies, and of the last states, None for zeros. batch_first: whether
-        the input is (batch, time, …), or (time, batch, …).
+        read, given: the gradients of the output and of the last states, None for zeros. batch_first:
+        whether the input is (batch, time, …), or (time, batch, …).
         """
-        dout, places, given = grads
+        dout, places = read
         self._nothing = self._nothing or [torch.zeros_like(s) for s in state]
         dfinals = [
             z if g is None else there(g).to(torch.float32).contiguous()
@@ -112,8 +115,8 @@ class Backward:
                 words[number] = weight.data_ptr()
             words[_ZEROS] = start = memory.data_ptr()
             words[_REST] = start + 4 * self._memory.zeros
-            for numbers, given in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
-                for number, tensor in zip(numbers, given, strict=False):
+            for numbers, slots in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
+                for number, tensor in zip(numbers, slots, strict=False):
                     address = tensor.data_ptr()
                     words[number] = address + 4 * tensor.stride(0) if direction else address
             skip, words[_DOUT + 1], words[_DOUT + 2] = places[direction]
@@ -165,14 +168,6 @@ def lying(tensor: Tensor, batch_first: bool, directions: int, size: int = 0) -> 
 def there(grad: Tensor) -> Tensor:
     """The gradient as numbers in memory: torch may have yet to negate it, or know it for zeros alone."""
     return torch.zeros_like(grad) if grad._is_zerotensor() else grad.resolve_neg()
-
-
-def side_by_side(grad: Tensor) -> Tensor:
-    """The gradient with its last axis dense: of a sum's, one number everywhere, one row is made."""
-    if grad.stride(-1) == 1:
-        return grad
-    own = grad[tuple([slice(0, 1) if stride == 0 else slice(None) for stride in grad.stride()[:-1]])]
-    return own.contiguous().expand(grad.shape)
 
 
 def _small(layer: Layer) -> bool:

@@ -15,7 +15,7 @@ from .. import reference, transforms
 from ..stack import Call
 from .course import Course, Form, Step
 from .division import cost, most_groups
-from .gradients import Place
+from .gradients import Read
 from .inference import low
 from .machine import machine
 from .pack import Packed
@@ -98,33 +98,28 @@ class Scan:
         state: Sequence[Tensor],
         parameters: Sequence[Tensor],
         kept: Tensor,
-        grads: Sequence[Tensor | None],
-        usual: list[Place] | None,
+        dout: Read,
+        dfinals: Sequence[Tensor | None],
     ) -> list[Tensor | None]:
         """The gradients of (input, states, parameters) of one layer; kept: the history, as it was kept;
-        usual: of the output's gradient, as `Course.usual` has it."""
+        dout, dfinals: the gradients of the output and of the last states."""
         _, _, _, dx, *wanted = ctx.needs_input_grad
         course = self.course
         dinitial = any(wanted[: len(state)])
-        dout, *given = grads
-        if dout is None:
-            dout = course.results(torch.float32, x)[0].zero_()
-        dout, places = course.gradient(dout) if usual is None else (dout, usual)
-        results = dout, places, given
         about = 2 * course.cost
         with workers(about, course.trial) if about >= ALONE else alone as (pool, count):
             held = getattr(kept, "held", None)
             if held is not None and held.read((x, *state, *parameters)):
                 with held.used:
                     back = held.course.back(dx, dinitial, count)
-                    return back.run(parameters, x, state, results, pool, self.batch_first)
+                    return back.run(parameters, x, state, dout, dfinals, pool, self.batch_first)
             # Hooks have kept them elsewhere, or computed them again, and the course is another step's.
             key = self._key, "anew"
             course = take(key) or Course(course.form)
             x, *state = [t.contiguous() for t in (x, *state)]
             filled = self._anew(course, x, state, parameters, kept, pool, count)
             back = course.back(dx, dinitial, count)
-            found = back.run(parameters, x, state, results, pool, self.batch_first)
+            found = back.run(parameters, x, state, dout, dfinals, pool, self.batch_first)
         del filled
         give(key, course)
         return found
@@ -238,17 +233,19 @@ class Layered(torch.autograd.Function):
         return out, *finals
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         """The gradients of the input, the states and the parameters."""
         scan = ctx.scan
         x, *rest, kept = ctx.saved_tensors
         rest, states = rest[: len(rest) - len(scan.noted)], scan.course.stack.cell.states
-        usual = scan.course.usual(grads[0])
-        # What is as usual stands for itself alone.
-        others = grads if usual is None else grads[1:]
+        dout, *dfinals = grads
+        known = scan.course.incoming.known(dout)
+        # What is known stands for itself alone.
+        others = grads if known is None else dfinals
         if torch.is_grad_enabled() or any([g is not None and transforms.batched(g) for g in others]):
             return None, None, None, *scan.again(x, rest[:states], rest[states:], grads)
-        return None, None, None, *scan.backward(ctx, x, rest[:states], rest[states:], kept, grads, usual)
+        read = known or scan.course.incoming.look(dout)
+        return None, None, None, *scan.backward(ctx, x, rest[:states], rest[states:], kept, read, dfinals)
 
 
 # torch's own in C++: its Python wrapper asks first whether transforms are at work, which engines.refuses
