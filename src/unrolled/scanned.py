@@ -71,9 +71,9 @@ class Scanned(Scriptable):
             wanted = "(batch,)" if indexed else f"(batch, {self.stack.input_size})"
             raise Error(f"{self.stack}.step: x_t has shape {tuple(x_t.shape)}; wanted {wanted}")
         one = x_t.dim() == (0 if indexed else 1)
-        input = x_t[None] if one else x_t[:, None]
+        input = x_t.unsqueeze(0 if one else 1)
         output, state = self._scan(input, state)
-        return output[0] if one else output[:, 0], state
+        return output.squeeze(0 if one else 1), state
 
     def through(self, batch: Batch, table: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """What the layer gives for table[batch.indices], the symbols as rows of a table.

@@ -15,7 +15,7 @@ from .scripting import Scriptable
 from .symbolic import Proxy, leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -72,15 +72,8 @@ class _Stepped(Scriptable):
         """The states after a call whose like has come before; None: it must be checked first."""
         if type(input) is not Tensor or input.dim() != 2:
             return None
-        if type(hx) is Tensor:
-            hx = hx.unsqueeze(0)
-        elif type(hx) is tuple and all([type(s) is Tensor for s in hx]):
-            hx = tuple([s.unsqueeze(0) for s in hx])
-        elif hx is not None:
-            return None
-        done = engines.again(self.stack, input.unsqueeze(1), parameters, hx, None, None, True)
-        # In place, for what is a view cannot be detached in place.
-        return done and tuple([s.squeeze_(0) for s in done[1]])
+        done = engines.again(self.stack, input, parameters, hx, None, None, None)
+        return done and done[1]
 
 
 def _check_parameters(name: str, stack: Stack, parameters: Sequence[Tensor]) -> None:
@@ -180,15 +173,22 @@ class RNNCell(_Stepped, nn.RNNCell):
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """The next state from one input and the one before it; see `GRUCell.forward`."""
         # A node of autograd in Python takes longer than the four of torch's own operator for this step.
-        if torch.is_grad_enabled() and self._as_torchs(input, hx):
-            return nn.RNNCell.forward(self, input, hx)
+        if torch.is_grad_enabled():
+            parameters = self._own()
+            if self._as_torchs(input, hx, parameters[0]):
+                state = input.new_zeros(input.shape[0], self.hidden_size) if hx is None else hx
+                return self._operator(input, state, *parameters)
         return super().forward(input, hx)
 
-    def _as_torchs(self, input: Any, hx: Any) -> bool:
-        """Whether torch's own gives what is asked for."""
+    @property
+    def _operator(self) -> Callable[..., Tensor]:
+        """torch's own for this step."""
+        return torch.rnn_tanh_cell if self.stack.cell is cells.rnn_tanh else torch.rnn_relu_cell
+
+    def _as_torchs(self, input: Any, hx: Any, weight: Tensor) -> bool:
+        """Whether torch's own operator gives what is asked for."""
         if torch.compiler.is_compiling() or not engines.free() or torch.is_autocast_enabled("cpu"):
             return False
-        weight = self.weight_ih
         if type(input) is not Tensor or input.dim() != 2 or input.shape[1] != self.input_size:
             return False
         if input.dtype is not weight.dtype or not (input.is_cpu and weight.is_cpu):

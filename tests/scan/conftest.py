@@ -48,10 +48,10 @@ def guarded(monkeypatch):
 @pytest.fixture
 def always_shared(monkeypatch):
     """Whoever calls has workers, as long calls have."""
-    from unrolled.scan.cpu import division, pool, practice, training, trial
+    from unrolled.scan.cpu import division, pool, practice, ready, training, trial
 
     monkeypatch.setattr(pool, "LONG", -math.inf)
-    for module in (division, practice, training):
+    for module in (division, practice, ready, training):
         monkeypatch.setattr(module, "ALONE", -math.inf)
     monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)
 

@@ -101,13 +101,14 @@ def again(
     state: object,
     lengths: object,
     reset: object,
-    batch_first: bool,
+    batch_first: bool | None,
     sizes: Tensor | None = None,
     drops: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """What `scan` returns for a call whose like has come before, without checking it anew; None
     where it must be checked, or another engine was asked for, or somebody watches.
 
+    batch_first: None for a step of a cell, from input (batch, feature) and states (batch, size) each.
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers."""
     if torch.compiler.is_compiling() or watching.watched() or len(parameters) != len(stack.shapes):

@@ -20,9 +20,8 @@ Result = tuple[Tensor, tuple[Tensor, ...]]
 K = TypeVar("K")
 
 
-def plain(x: Any, packed: bool = False) -> bool:
-    """Whether it is an input as kernels read it, of a batch."""
-    axes = 2 if packed else 3
+def plain(x: Any, axes: int = 3) -> bool:
+    """Whether it is an input as kernels read it, of a batch: features with so many axes, or symbols."""
     return (
         type(x) is Tensor
         and (x.dtype is torch.float32 if x.dim() == axes else x.dtype is torch.int64 and x.dim() == 2)
@@ -32,10 +31,10 @@ def plain(x: Any, packed: bool = False) -> bool:
     )
 
 
-def lying(x: Tensor) -> tuple[Tensor, tuple[int, ...] | None]:
-    """Of an input that is not dense one whose features lie side by side, as kernels read them, and its
-    strides; None: it is dense now."""
-    if x.dim() == 3 and x.shape[2] > 1 and x.stride(2) != 1:
+def lying(x: Tensor, axes: int) -> tuple[Tensor, tuple[int, ...] | None]:
+    """Of an input that is not dense, symbols or features with so many axes, one whose features lie side by
+    side, as kernels read them, and its strides; None: it is dense now."""
+    if x.dim() == axes and x.is_floating_point() and x.shape[-1] > 1 and x.stride(-1) != 1:
         return x.contiguous(), None
     return x, x.stride()
 
@@ -73,7 +72,7 @@ def plain_reset(reset: Any, x: Tensor) -> bool:
     )
 
 
-def plain_lengths(lengths: Any, x: Tensor, batch_first: bool) -> bool:
+def plain_lengths(lengths: Any, x: Tensor, batch_first: bool | None) -> bool:
     """Whether it is a length within the input for each of its rows, as kernels read it."""
     batch, time = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
     if not (

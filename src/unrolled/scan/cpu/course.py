@@ -46,6 +46,7 @@ class Form(NamedTuple):
     workers: how many do the forward pass. indexed: whether the input is symbols. resets, lengths: whether
     sequences begin anew, and end early. turned: whether time comes first in the output's memory. packed:
     whether input and output are. elastic: whether calls have fewer time steps as well.
+    one_step: whether it is a step of a cell, whose tensors have no axes of time and of layers.
     """
 
     stack: Stack
@@ -59,6 +60,7 @@ class Form(NamedTuple):
     turned: bool
     packed: bool = False
     elastic: bool = False
+    one_step: bool = False
 
 
 class Course:
@@ -66,13 +68,17 @@ class Course:
     tensors lie. One step has it at a time."""
 
     def __init__(self, form: Form) -> None:
-        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed, elastic = form
+        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed, elastic, one_step = (
+            form
+        )
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
         self.form, self.stack, self.kernel, self.turned = form, stack, kernel, turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
         self._packed = packed
-        self._shapes = [shape, *stack.state_shapes(batch)]
+        self._shapes: list[tuple[int, ...]] = [shape, *stack.state_shapes(batch)]
+        if one_step:
+            self._shapes = [(batch, s[-1]) for s in self._shapes]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, batch, time)
@@ -201,7 +207,9 @@ class Course:
         for direction, groups in enumerate(self.layer.directions):
             reverse = direction == 1
             part = out[..., direction * size : (direction + 1) * size]
-            slots = [tuple([t[direction] for t in given]) for given in (state, finals)]
+            slots = [state, finals]
+            if not self.form.one_step:
+                slots = [tuple([t[direction] for t in given]) for given in slots]
             names, values = fields_of((x, part, *slots, reset), reverse)
             for group in groups:
                 group.block[names] = values

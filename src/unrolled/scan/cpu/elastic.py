@@ -108,7 +108,7 @@ class Elastic(Laid):
     call: one of them; asked: how it was given; steps: as many as there may be."""
 
     def __init__(self, call: Call, asked: Asked, steps: int, pool: Pool | None, count: int) -> None:
-        stack, self._batch_first = call.stack, asked.batch_first
+        stack, self._batch_first = call.stack, asked.batch_first is True
         self._packed = isinstance(asked.lengths, Ragged)
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
         kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)

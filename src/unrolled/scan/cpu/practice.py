@@ -78,7 +78,7 @@ def again(
     state: Any,
     lengths: Any,
     reset: Any,
-    batch_first: bool,
+    batch_first: bool | None,
     lower: torch.dtype | None = None,
     sizes: Tensor | None = None,
     drops: bool = False,
@@ -86,16 +86,17 @@ def again(
     """Output and last states, differentiable, as `scan` returns them; None: it must go the long way, or
     nothing but kernels will do for it.
 
-    lower: the dtype that they are rounded to, if not the kernels' own. sizes: of a packed input (rows,
-    feature), how many rows each step has; the output is packed then. drops: whether there is dropout
-    between the layers.
+    batch_first: None for a step of a cell, from x (batch, feature) and states (batch, size) each.
+    lower: the dtype that they are rounded to, if not the kernels' own.
+    sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
+    drops: whether there is dropout between the layers.
     """
     if type(x) is not Tensor or transformed():
         return None
     if sizes is None:
         shape, strides = x.shape, None
         if not x.is_contiguous():
-            x, strides = lying(x)
+            x, strides = lying(x, 2 if batch_first is None else 3)
     else:
         lengths = ragged(x, sizes)
         if lengths is None:
@@ -108,9 +109,9 @@ def again(
     kind = _kinds.get(key)
     as_ever = kind is not None and kind.guards(x, *parameters)
     if not as_ever:
-        if not plain(x, sizes is not None) or x.is_inference():
-            return None
         asked = Asked(*given)
+        if not plain(x, asked.axes) or x.is_inference():
+            return None
         if kind is None and reset is None and not fixed(stack, asked, True, parameters[0]):
             kind, x = _like(stack, asked, parameters), x.contiguous()
             place = "elastic", asked.extent[0], kind and kind.steps, sizes is None
@@ -131,8 +132,10 @@ def again(
         course = take(whole) or _course(kind, Asked(x, *given[1:]), count)
         if reset is not None and not batch_first:
             reset = reset.transpose(0, 1)
-        scan = Scan(whole, course, batch_first, lengths, reset, lower)
+        scan = Scan(whole, course, batch_first is not False, lengths, reset, lower)
         output, *last = apply(scan, pool, count, x, *states, *parameters)
+    if batch_first is None:  # what has a graph is the output
+        last[0] = output
     if lower is None or output.dtype is lower:
         return output, tuple(last)
     return output.to(lower), tuple([s.to(lower) for s in last])
@@ -154,15 +157,28 @@ def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | N
 
 def _course(kind: _Kind, asked: Asked, count: int) -> Course:
     packed, indexed = isinstance(asked.lengths, Ragged), not asked.x.is_floating_point()
-    turned, (batch, time) = not packed and not asked.batch_first, asked.extent
+    turned, (batch, time) = not packed and asked.batch_first is False, asked.extent
     lengths, resets = asked.lengths is not None, asked.reset is not None
-    same = (count, indexed, resets, lengths, turned, packed, kind.steps is not None)
+    same = (
+        count,
+        indexed,
+        resets,
+        lengths,
+        turned,
+        packed,
+        kind.steps is not None,
+        asked.batch_first is None,
+    )
     return Course(Form(kind.stack, kind.kernel, batch, kind.steps or time, *same))
 
 
 def _call(stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: tuple[Tensor, ...]) -> Call:
-    turned = not asked.batch_first and not isinstance(asked.lengths, Ragged)
-    return Call(stack, asked.x.transpose(0, 1) if turned else asked.x, tuple(parameters), state)
+    x, packed = asked.x, isinstance(asked.lengths, Ragged)
+    if asked.batch_first is None:
+        x, state = x.unsqueeze(1), tuple([s.unsqueeze(0) for s in state])
+    elif not asked.batch_first and not packed:
+        x = x.transpose(0, 1)
+    return Call(stack, x, tuple(parameters), state)
 
 
 def _remember(
@@ -180,7 +196,8 @@ def _remember(
     if [tuple(p.shape) for p in parameters] != [*stack.shapes.values()]:
         return None
     with outside():
-        zeros = tuple([torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(batch)])
+        shapes = [s[1:] if asked.batch_first is None else s for s in stack.state_shapes(batch)]
+        zeros = tuple([torch.zeros(shape, dtype=torch.float32) for shape in shapes])
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(_call(stack, asked, parameters, zeros)) is not None:
             return None

@@ -27,19 +27,29 @@ from .weights import Weights
 
 
 class Asked(NamedTuple):
-    """What a call gives beside parameters and states."""
+    """What a call gives beside parameters and states.
+
+    batch_first: None where it is one step of a cell, x (batch, feature) and each state (batch, size).
+    """
 
     x: Tensor
     lengths: Tensor | Ragged | None
     reset: Tensor | None
-    batch_first: bool
+    batch_first: bool | None
     lower: torch.dtype | None
+
+    @property
+    def axes(self) -> int:
+        """Of an input that is features."""
+        return 2 if self.batch_first is None or isinstance(self.lengths, Ragged) else 3
 
     @property
     def extent(self) -> tuple[int, int]:
         """Batch and time."""
         if isinstance(self.lengths, Ragged):
             return self.lengths.batch, self.lengths.time
+        if self.batch_first is None:
+            return self.x.shape[0], 1
         batch, time = self.x.shape[:2]
         return (batch, time) if self.batch_first else (time, batch)
 
@@ -101,7 +111,7 @@ class Prepared(Laid):
     def __init__(self, call: Call, asked: Asked, pool: Pool | None, count: int) -> None:
         stack, self.count = call.stack, count
         self._extent, self._lengths = asked.extent, asked.lengths is not None
-        self._packed = isinstance(asked.lengths, Ragged)
+        self._packed, self._one_step = isinstance(asked.lengths, Ragged), False
         kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
         one = self._extent == (1, 1) and asked.lengths is None and single.fits(kernel.shape)
         if one:
@@ -217,8 +227,21 @@ class Prepared(Laid):
     ) -> Result | None:
         """The call itself, the states being sound; None: the parameters do not hold what they held."""
         made = self._results(x) if self._packed else [make() for make in self._makers]
+        if self._one_step:
+            made.insert(0, made[0])
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
         bases = [x.data_ptr(), *[t.data_ptr() for t in made], *initial]
         if reset is not None or lengths is not None:
             bases += self._more(lengths, reset)
         return self._done(pool, bases, made)
+
+
+class OneStep(Prepared):
+    """A step of a cell laid out, of tensors without axes of time and of layers; the output is the first of
+    the states."""
+
+    def __init__(self, call: Call, asked: Asked, pool: Pool | None, count: int) -> None:
+        super().__init__(call, asked._replace(x=call.input, batch_first=True), pool, count)
+        self.zeros = tuple([s[0] for s in self.zeros])
+        self.shapes = [s.shape for s in self.zeros]
+        self._makers, self._one_step = [maker(shape, self._dtype) for shape in self.shapes], True

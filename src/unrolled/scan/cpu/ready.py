@@ -32,7 +32,7 @@ from .alike import (
 from .division import cost
 from .elastic import Elastic, fixed, most_steps
 from .pool import ALONE, Pool, workers
-from .prepared import Asked, Prepared, dense
+from .prepared import Asked, OneStep, Prepared, dense
 from .ragged import Ragged, ragged
 from .trial import Trial
 
@@ -62,7 +62,7 @@ class _Kind:
         """Whether kernels can read the input and the parameters."""
         if self.guards(asked.x, *parameters):
             return True
-        if not (plain(asked.x, isinstance(asked.lengths, Ragged)) and dense(self.stack, parameters)):
+        if not (plain(asked.x, asked.axes) and dense(self.stack, parameters)):
             return False
         self.missed += 1
         if self.missed % _MISSES == 0 and self.steps is None:
@@ -89,7 +89,7 @@ def again(
     state: Any,
     lengths: Any,
     reset: Any,
-    batch_first: bool,
+    batch_first: bool | None,
     lower: torch.dtype | None = None,
     sizes: Tensor | None = None,
     drops: bool = False,
@@ -97,9 +97,10 @@ def again(
     """Output and last states, as `scan` returns them, of a call whose like has come before; None: it must
     go the long way, or nothing but kernels will do for it.
 
-    lower: the dtype that they are rounded to, if not the kernels' own. sizes: of a packed input (rows,
-    feature), how many rows each step has; the output is packed then. drops: whether dropout lies between
-    the layers.
+    batch_first: None for a step of a cell, from x (batch, feature) and states (batch, size) each.
+    lower: the dtype that they are rounded to, if not the kernels' own.
+    sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
+    drops: whether dropout lies between the layers.
     """
     if transformed():
         return None
@@ -144,7 +145,7 @@ def _found(
     if sizes is None:
         shape, strides = x.shape, None
         if not x.is_contiguous():
-            x, strides = lying(x)
+            x, strides = lying(x, asked.axes)
     else:
         lengths = ragged(x, sizes)
         if lengths is None:
@@ -154,11 +155,7 @@ def _found(
     key = (id(stack), shape, strides, reset is None, lengths is None, batch_first, lower)
     kind = _kinds.get(key)
     if kind is None:
-        if (
-            reset is not None
-            or not plain(x, sizes is not None)
-            or fixed(stack, asked, False, parameters[0])
-        ):
+        if reset is not None or not plain(x, asked.axes) or fixed(stack, asked, False, parameters[0]):
             _remember(key, stack, asked, parameters)
             return None
         x = x.contiguous()
@@ -190,8 +187,8 @@ def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | N
 def _remember(
     key: Any, stack: Stack, asked: Asked, parameters: Sequence[Tensor], steps: int | None = None
 ) -> _Kind | None:
-    x, packed = asked.x, isinstance(asked.lengths, Ragged)
-    if not plain(x, packed) or not x.numel() or not stack.input_size:
+    x = asked.x
+    if not plain(x, asked.axes) or not x.numel() or not stack.input_size:
         return None
     batch, time = asked.extent
     features = stack.input_size if x.is_floating_point() else 0
@@ -215,7 +212,7 @@ def _run(
     state: Any,
     lengths: Tensor | Ragged | None,
     reset: Tensor | None,
-    batch_first: bool,
+    batch_first: bool | None,
     lower: torch.dtype | None,
 ) -> Result | None:
     waiting = kind.ready[count]
@@ -254,10 +251,10 @@ def _made(
 ) -> Prepared | Elastic | None:
     """A call of this kind laid out, if the engine takes it."""
     stack, x, reset = kind.stack, asked.x, asked.reset
-    packed = isinstance(asked.lengths, Ragged)
+    packed, one_step = isinstance(asked.lengths, Ragged), asked.batch_first is None
     if not kind.indexed and x.shape[-1] != stack.input_size:
         return None
-    input = x if packed or asked.batch_first else x.transpose(0, 1)
+    input = x.unsqueeze(1) if one_step else x if packed or asked.batch_first else x.transpose(0, 1)
     zeros = [torch.zeros(shape, dtype=torch.float32) for shape in stack.state_shapes(asked.extent[0])]
     reset = reset if reset is None or asked.batch_first else reset.transpose(0, 1)
     call = Call(stack, input, tuple(parameters), tuple(zeros), None, reset, lower=asked.lower)
@@ -265,7 +262,7 @@ def _made(
         if refuses(call) is not None:
             return None
         if kind.steps is None:
-            ready = Prepared(call, asked, pool, count)
+            ready = (OneStep if one_step else Prepared)(call, asked, pool, count)
         else:
             ready = Elastic(call, asked, kind.steps, pool, count)
     _make_room(kind, ready.floats)

@@ -37,7 +37,7 @@ def again(
     drops: bool,
 ) -> Result | None:
     """As one_again is of a layer, of all; drops: whether dropout lies between them."""
-    if not plain(asked.x, sizes is not None):
+    if not plain(asked.x, asked.axes):
         return None
     x, finals, (batch, _) = asked.x, [], asked.extent
     shapes = [torch.Size(shape) for shape in stack.state_shapes(batch)]

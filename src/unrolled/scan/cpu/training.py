@@ -173,6 +173,9 @@ class Scan:
         x, *rest = [t.view_as(t) if t.requires_grad else t for t in (x, *state, *parameters)]
         state, parameters = rest[: len(state)], rest[len(state) :]
         given, lengths, packed = x if self.batch_first else x.transpose(0, 1), self._lengths, self._ragged
+        one_step = self.course.form.one_step
+        if one_step:
+            given, state = x.unsqueeze(1), [s.unsqueeze(0) for s in state]
         if isinstance(lengths, Ragged):
             given, lengths = lengths.padded(x), torch.from_numpy(lengths.lengths)
         call = Call(self.course.stack, given, tuple(parameters), tuple(state), lengths, self._reset)
@@ -181,7 +184,9 @@ class Scan:
             output = packed.packed(output)
         elif self.course.turned:
             output = output.transpose(0, 1)
-        inputs = [x, *state, *parameters]
+        elif one_step:
+            output, states = output.squeeze(1), [s.squeeze(0) for s in states]
+        inputs = [x, *rest]
         wanted = [t for t in inputs if t.requires_grad]
         results = zip((output, *states), grads, strict=True)
         pairs = [(r, g.to(r.dtype)) for r, g in results if r.requires_grad and g is not None]
