@@ -23,9 +23,9 @@ class Incoming:
     def __init__(self, turned: bool, directions: int, size: int, varying: bool) -> None:
         self._batch_first, self._directions, self._size = not turned, directions, size
         self._varying = varying
-        self._usual: Callable[[Tensor | None], bool] = _never
-        self._even: Callable[[Tensor | None], bool] = _never
-        self._places: list[Place] = []
+        # In one piece, for two threads may go through one graph.
+        self._usual: tuple[Callable[[Tensor], bool], list[Place]] = (lambda _: False), []
+        self._even: Callable[[Tensor], bool] = lambda _: False
         with outside():
             nothing = torch.zeros(directions * size, dtype=torch.float32)
         self._nothing = self._everywhere(nothing)
@@ -34,21 +34,22 @@ class Incoming:
         """What kernels read, if there is none or it is as another was before; None: `look` at it."""
         if dout is None:
             return self._nothing
-        if self._usual(dout):
-            return dout, self._places
+        as_usual, places = self._usual
+        if as_usual(dout):
+            return dout, places
         return self._everywhere(self._row(dout)) if self._even(dout) else None
 
     def look(self, dout: Tensor) -> Read:
         """What kernels read of any."""
         numbers = there(dout)
-        if not any(numbers.stride()):  # a sum's: one number everywhere
+        if numbers.numel() and not any(numbers.stride()):  # a sum's: one number everywhere
             if numbers is dout:
                 self._even = guards([dout])
             return self._everywhere(self._row(numbers))
         read = _side_by_side(numbers)
         places = lying(read, self._batch_first, self._directions, self._size)
         if read is dout and not self._varying:
-            self._usual, self._places = guards([dout]), places
+            self._usual = guards([dout]), places
         return read, places
 
     def _row(self, grad: Tensor) -> Tensor:
@@ -62,10 +63,6 @@ class Incoming:
         """A row that is every step's of every sequence."""
         part = row.element_size() * self._size
         return row, [(direction * part, 0, 0) for direction in range(self._directions)]
-
-
-def _never(_: Tensor | None) -> bool:
-    return False
 
 
 def _side_by_side(grad: Tensor) -> Tensor:
