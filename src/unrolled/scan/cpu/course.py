@@ -68,16 +68,14 @@ class Course:
     tensors lie. One step has it at a time."""
 
     def __init__(self, form: Form) -> None:
-        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed, elastic, one_step = (
-            form
-        )
+        stack, kernel, batch, time, count, indexed, resets, lengths, turned, packed, elastic, _ = form
         geometry = Geometry(stack, kernel.shape, stack.input_size, batch, time)
         self.form, self.stack, self.kernel, self.turned = form, stack, kernel, turned
         size = stack.output_size * stack.directions
         shape = (time, batch, size) if self.turned else (batch, time, size)
         self._packed = packed
         self._shapes: list[tuple[int, ...]] = [shape, *stack.state_shapes(batch)]
-        if one_step:
+        if form.one_step:
             self._shapes = [(batch, s[-1]) for s in self._shapes]
         self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)

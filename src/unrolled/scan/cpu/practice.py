@@ -156,20 +156,22 @@ def _like(stack: Stack, asked: Asked, parameters: Sequence[Tensor]) -> _Kind | N
 
 
 def _course(kind: _Kind, asked: Asked, count: int) -> Course:
-    packed, indexed = isinstance(asked.lengths, Ragged), not asked.x.is_floating_point()
-    turned, (batch, time) = not packed and asked.batch_first is False, asked.extent
-    lengths, resets = asked.lengths is not None, asked.reset is not None
-    same = (
+    packed, (batch, time) = isinstance(asked.lengths, Ragged), asked.extent
+    form = Form(
+        kind.stack,
+        kind.kernel,
+        batch,
+        kind.steps or time,
         count,
-        indexed,
-        resets,
-        lengths,
-        turned,
-        packed,
-        kind.steps is not None,
-        asked.batch_first is None,
+        indexed=not asked.x.is_floating_point(),
+        resets=asked.reset is not None,
+        lengths=asked.lengths is not None,
+        turned=not packed and asked.batch_first is False,
+        packed=packed,
+        elastic=kind.steps is not None,
+        one_step=asked.batch_first is None,
     )
-    return Course(Form(kind.stack, kind.kernel, batch, kind.steps or time, *same))
+    return Course(form)
 
 
 def _call(stack: Stack, asked: Asked, parameters: Sequence[Tensor], state: tuple[Tensor, ...]) -> Call:
