@@ -35,7 +35,9 @@ class _Stepped(Scriptable):
 
         Raises Error (a ValueError and a RuntimeError) or TypeError, naming what was got and wanted.
         """
-        parameters = self._own()
+        return self._step(input, hx, self._own())
+
+    def _step(self, input: Tensor, hx: Any, parameters: list[Tensor]) -> Any:
         states = self._again(input, hx, parameters)
         if states is None and type(input) is Proxy:
             return leaf(self, input, hx)
@@ -173,20 +175,22 @@ class RNNCell(_Stepped, nn.RNNCell):
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """The next state from one input and the one before it; see `GRUCell.forward`."""
         # A node of autograd in Python takes longer than the four of torch's own operator for this step.
-        if torch.is_grad_enabled():
-            parameters = self._own()
-            if self._as_torchs(input, hx, parameters[0]):
-                state = input.new_zeros(input.shape[0], self.hidden_size) if hx is None else hx
-                return self._operator(input, state, *parameters)
-        return super().forward(input, hx)
+        parameters = self._own()  # once: a parametrisation may draw numbers, or count its calls
+        if torch.is_grad_enabled() and self._as_torchs(input, hx, parameters):
+            state = input.new_zeros(input.shape[0], self.hidden_size) if hx is None else hx
+            return self._operator(input, state, *parameters)
+        return self._step(input, hx, parameters)
 
     @property
     def _operator(self) -> Callable[..., Tensor]:
         """torch's own for this step."""
         return torch.rnn_tanh_cell if self.stack.cell is cells.rnn_tanh else torch.rnn_relu_cell
 
-    def _as_torchs(self, input: Any, hx: Any, weight: Tensor) -> bool:
+    def _as_torchs(self, input: Any, hx: Any, parameters: Sequence[Tensor]) -> bool:
         """Whether torch's own operator gives what is asked for."""
+        weight = parameters[0]
+        if len(parameters) != len(self.stack.shapes) or parameters[1].dim() != 2:
+            return False  # a weight was taken away
         if torch.compiler.is_compiling() or not engines.free() or torch.is_autocast_enabled("cpu"):
             return False
         if type(input) is not Tensor or input.dim() != 2 or input.shape[1] != self.input_size:
@@ -239,9 +243,10 @@ class LSTMCell(_Stepped, nn.LSTMCell):
         if not (torch.is_autocast_enabled("cpu") and isinstance(input, Tensor) and input.is_cpu):
             return super().forward(input, hx)
         # torch.nn.LSTM is an operation of autocast's. Its cell is not: it adds to its state, in its dtype.
-        dtype = self._own()[0].dtype
+        parameters = self._own()
+        dtype = parameters[0].dtype
         wanted = autocast.promoted(autocast.state_dtype(hx, input, dtype), dtype)
         input, hx = autocast.widened(input, hx, dtype)
         with torch.autocast("cpu", enabled=False):
-            h, c = super().forward(input, hx)
+            h, c = self._step(input, hx, parameters)
         return h.to(wanted), c.to(wanted)

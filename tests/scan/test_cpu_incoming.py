@@ -123,3 +123,19 @@ def test_the_next_sum_is_not_looked_at_again(monkeypatch):
     second = torch.autograd.grad(2 * layer(x)[0].sum(), list(layer.parameters()))
     for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(2 * a, b)
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}], ids=str)
+def test_a_sum_in_bfloat16(options):
+    ours, theirs = ur.LSTM(5, 6, **options), torch.nn.LSTM(5, 6, **options)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 3, 5)
+    for _ in range(2):
+        found = []
+        for layer in (ours, theirs):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                output = layer(x)[0]
+            assert output.dtype is torch.bfloat16
+            found.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
+        for got, wanted in zip(*found, strict=True):
+            torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)

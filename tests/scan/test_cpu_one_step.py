@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.utils.parametrize
 
 import unrolled as ur
 from unrolled import step
@@ -161,3 +162,31 @@ def test_many_steps_and_their_graph(name):
         found.append([total, *torch.autograd.grad(total, list(cell.parameters()))])
     for got, wanted in zip(*found, strict=True):
         torch.testing.assert_close(got, wanted.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("shape", [(4,), (3, 4)])
+def test_a_parametrisation_is_asked_once(name, graded, autocast, shape):
+    asked = []
+
+    class Counted(torch.nn.Module):
+        def forward(self, weight):
+            asked.append(1)
+            return weight * 1
+
+    cell = pair(name, 4, 6)[1]
+    torch.nn.utils.parametrize.register_parametrization(cell, "weight_hh", Counted())
+    asked.clear()
+    with torch.set_grad_enabled(graded), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        cell(torch.randn(shape))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_a_weight_taken_away_is_named(graded):
+    cell = ur.RNNCell(4, 6)
+    cell.weight_hh = None
+    with torch.set_grad_enabled(graded), pytest.raises(ur.Error, match="weight_hh has shape"):
+        cell(torch.randn(3, 4))
