@@ -139,3 +139,12 @@ def test_a_sum_in_bfloat16(options):
             found.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
         for got, wanted in zip(*found, strict=True):
             torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)
+
+
+def test_one_number_in_all_that_is_yet_to_be_negated():
+    layer, x = ur.RNN(1, 1), torch.randn(1, 1, 1)
+    weight = layer.weight_ih_l0
+    (wanted,) = torch.autograd.grad(layer(x)[0], weight, torch.full((1, 1, 1), 2.0))
+    given = torch._neg_view(torch.full((), -2.0)).expand(1, 1, 1)
+    for _ in range(2):
+        torch.testing.assert_close(torch.autograd.grad(layer(x)[0], weight, given)[0], wanted)

@@ -26,43 +26,41 @@ class Incoming:
         # In one piece, for two threads may go through one graph.
         self._usual: tuple[Callable[[Tensor], bool], list[Place]] = (lambda _: False), []
         self._even: Callable[[Tensor], bool] = lambda _: False
+        # A row that is every step's of every sequence, and one number, which both directions read.
+        self._everywhere: list[Place] = [(0, 0, 0)] * directions
         with outside():
-            nothing = torch.zeros(directions * size, dtype=torch.float32)
-        self._nothing = self._everywhere(nothing)
+            self._zeros = torch.zeros(size, dtype=torch.float32)
 
     def known(self, dout: Tensor | None) -> Read | None:
         """What kernels read, if there is none or it is as another was before; None: `look` at it."""
         if dout is None:
-            return self._nothing
+            return self._zeros, self._everywhere
         as_usual, places = self._usual
         if as_usual(dout):
             return dout, places
-        return self._everywhere(self._row(dout)) if self._even(dout) else None
+        return (self._row(dout), self._everywhere) if self._even(dout) else None
 
     def look(self, dout: Tensor) -> Read:
         """What kernels read of any."""
         numbers = there(dout)
-        if numbers.numel() and not any(numbers.stride()):  # a sum's: one number everywhere
-            if numbers is dout:
+        # Where each call has another number of rows or of steps, guards would not know the next.
+        again = numbers is dout and not self._varying
+        if not any(numbers.stride()):  # a sum's: one number everywhere
+            if again:
                 self._even = guards([dout])
-            return self._everywhere(self._row(numbers))
+            return self._row(numbers), self._everywhere
         read = _side_by_side(numbers)
         places = lying(read, self._batch_first, self._directions, self._size)
-        if read is dout and not self._varying:
+        if again and read is dout:
             self._usual = guards([dout]), places
         return read, places
 
     def _row(self, grad: Tensor) -> Tensor:
-        """The last axis of a gradient that is one number, in memory."""
+        """One direction's row of a gradient that is one number, in memory."""
         if grad.dtype is torch.float32:
             # A view of it and its copy take twice as long.
-            return torch.full_like(self._nothing[0], ctypes.c_float.from_address(grad.data_ptr()).value)
-        return grad.as_strided(grad.shape[-1:], (0,)).contiguous()
-
-    def _everywhere(self, row: Tensor) -> Read:
-        """A row that is every step's of every sequence."""
-        part = row.element_size() * self._size
-        return row, [(direction * part, 0, 0) for direction in range(self._directions)]
+            return torch.full_like(self._zeros, ctypes.c_float.from_address(grad.data_ptr()).value)
+        return grad.as_strided((self._size,), (0,)).contiguous()
 
 
 def _side_by_side(grad: Tensor) -> Tensor:
