@@ -193,6 +193,8 @@ class RNNCell(_Stepped, nn.RNNCell):
             return False  # a weight was taken away
         if torch.compiler.is_compiling() or not engines.free() or torch.is_autocast_enabled("cpu"):
             return False
+        if torch._C._get_tracing_state():  # the tracer calls again without gradients, and compares
+            return False
         if type(input) is not Tensor or input.dim() != 2 or input.shape[1] != self.input_size:
             return False
         if input.dtype is not weight.dtype or not (input.is_cpu and weight.is_cpu):

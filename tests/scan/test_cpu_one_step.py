@@ -190,3 +190,12 @@ def test_a_weight_taken_away_is_named(graded):
     cell.weight_hh = None
     with torch.set_grad_enabled(graded), pytest.raises(ur.Error, match="weight_hh has shape"):
         cell(torch.randn(3, 4))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trace_is_the_same_with_and_without_gradients(name):
+    cell, x, state = pair(name, 4, 6)[1], torch.randn(3, 4), states(name, 3, 6)
+    traced = torch.jit.trace(cell, (x, state))
+    for got, wanted in zip(listed(traced(x, state)), listed(cell(x, state)), strict=True):
+        torch.testing.assert_close(got, wanted)
