@@ -1,5 +1,7 @@
 """How a layer is divided among few workers and many."""
 
+import math
+
 import pytest
 import torch
 from cpu_cases import check, layer, states
@@ -7,7 +9,7 @@ from cpu_cases import check, layer, states
 import unrolled as ur
 from unrolled.scan.cpu import gradients, plans
 from unrolled.scan.cpu import layer as layers
-from unrolled.scan.cpu.division import Division, cost, division, sharing
+from unrolled.scan.cpu.division import MANY, Division, cost, division, sharing
 from unrolled.scan.cpu.geometry import Geometry
 from unrolled.scan.cpu.machine import machine
 from unrolled.scan.cpu.pool import ALONE
@@ -42,6 +44,24 @@ def test_rows_and_units_are_shared_where_neither_is_enough(set_threads):
     # In training sums hang on the groups, and the workers may be another's.
     assert divided(module, 32, 1, True) == Division(8, 1)
     assert divided(ur.LSTM(128, 128, bidirectional=True), 32, 16) == Division(8, 1)
+
+
+def test_a_large_layers_rows_go_apart_where_each_worker_has_many(set_threads):
+    set_threads(4)
+    units = math.isqrt(machine().l2 // 12) // 16 * 16  # whose weights just fit the second cache
+    large, fitting = ur.GRU(64, 3 * units), ur.GRU(64, units)
+    for trains in (False, True):
+        assert divided(large, 4 * MANY, 4, trains) == Division(4, 1)
+        assert divided(large, 4 * MANY - 1, 4, trains) == Division(2, 2)
+        assert divided(large, 2 * MANY - 1, 4, trains) == Division(1, 4)
+        assert divided(fitting, 16, 4, trains) == Division(4, 1)
+
+
+def test_what_another_worker_makes_is_read_by_small_layers_alone(set_threads):
+    set_threads(2)
+    units = math.isqrt(machine().l2 // 16) // 16 * 16
+    assert divided(ur.LSTM(units, units), 6, 2).fed
+    assert not divided(ur.LSTM(units + 16, units + 16), 6, 2).fed
 
 
 def test_more_threads_leave_as_much_to_share(set_threads):

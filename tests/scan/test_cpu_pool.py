@@ -213,6 +213,19 @@ def test_on_a_slow_machine_all_calls_take_long(stalled):
     assert found.count(1) <= 2 * trial._ALONE
 
 
+def test_calls_seconds_apart_are_soon_found_no_better_alone(stalled):
+    found = []
+    for _ in range(60):
+        found += stalled.calls(9e-3, 19e-3, 1)
+        stalled.clock.now += 2.0
+    assert found.count(1) == 0  # rests are over by then
+    for _ in range(20):
+        found += stalled.calls(9e-3, 19e-3, 3)
+        stalled.clock.now += 2.0
+    assert found.count(1) == trial._ALONE
+    assert set(found[-30:]) == {2}
+
+
 def test_a_layer_goes_on_alone_beside_a_busy_program(monkeypatch, two_threads):
     module, x, counts = ur.GRU(48, 128, batch_first=True), torch.randn(4, 60, 48), []
     run = Pool.run

@@ -24,6 +24,9 @@ _SPARED = 0.1
 """Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 _SMALL = 1 << 14
 """Bytes of weights up to which a worker may as well have one row as four."""
+MANY = 24
+"""Rows with which a worker may read all weights from the third cache while it multiplies by them. Then it
+need not read half of the states from another's, a nanosecond a byte, every step."""
 
 
 class Division(NamedTuple):
@@ -107,10 +110,10 @@ def _split(
     each: the quickest of all ways, by how much the busiest worker has to do in a step.
 
     columns: gates that have recurrent weights. workers: of both directions. groups: as many, if known."""
-    weights, room = 4 * columns * stack.hidden_size * stack.output_size, host.l2 * 3 // 4
+    weights = 4 * columns * stack.hidden_size * stack.output_size
     workers = _each(stack, workers)
     enough = max(1, min(workers, batch // (4 if weights > _SMALL else 1)))
-    if not groups and enough == workers and weights < room:
+    if not groups and enough == workers and (weights <= host.l2 or batch >= MANY * workers):
         return workers, 1
     units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, host.width)
     # For as many rows the fewest groups, for as many workers the fewest panels.
@@ -120,8 +123,10 @@ def _split(
     for number in [groups] if groups else apart.values():
         for together, own in shares.items():
             mine = weights * own // every
-            # Rows apart read all the more weights: only from a cache of their own.
-            if number * together > max(workers, number) or (number > 1 and not groups and mine >= room):
+            if number * together > max(workers, number):
+                continue
+            # Rows apart read all the more weights: few of them only from a cache of their own.
+            if number > 1 and not groups and mine > host.l2 and batch < MANY * number:
                 continue
             step = panels(batch, number) * own * host.width * (columns * units + gates * features) / _RATE
             reading = mine / (_NEAR if mine < L1 else _FAR)
@@ -137,6 +142,9 @@ def _fed(stack: Stack, columns: int, features: int, batch: int, time: int, worke
     if workers < 2 * stack.directions or time == 1 or not columns or not features or stack.proj_size:
         return False
     weights = columns * _units(stack) * stack.output_size
+    # What the other has made comes more slowly than weights that leave the second cache, half of them each.
+    if 4 * weights > machine().l2:
+        return False
     step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
     together = _split(stack, columns, features, batch, workers, machine(), 1)[1]

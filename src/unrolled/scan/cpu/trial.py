@@ -55,9 +55,11 @@ class Stalls:
         if count == 1:
             if len(self._alone) < _ALONE:
                 self._alone.append(seconds)
-                if len(self._alone) == _ALONE and _FAR * min(self._alone) > self._each:
-                    # No better alone: those were no stalls, but how long it takes here.
-                    self._until, self._limit = 0.0, _HOPELESS * self._each
+                if _FAR * min(self._alone) > self._each:
+                    # No better alone. Once that is sure: those were no stalls, but how long it takes here.
+                    self._until = 0.0
+                    if len(self._alone) == _ALONE:
+                        self._limit = _HOPELESS * self._each
         elif seconds < max(self._limit, _HOPELESS * alone):
             self._calm += 1
             if self._calm >= _CALM:
@@ -69,7 +71,9 @@ class Stalls:
                     time.monotonic() + self._rest * self._lost,
                     self._lost / self._count,
                 )
-                self._count, self._lost, self._alone = 0, 0.0, []
+                self._count, self._lost = 0, 0.0
+                if len(self._alone) == _ALONE:
+                    self._alone = []
                 self._rest = min(2 * self._rest, _REST)
 
 
