@@ -21,6 +21,10 @@ from .room import memory, whole_lines
 from .sync import LINE
 
 
+_ENOUGH = 48
+"""Rows of a chunk, for which it is worth reading the input's weights from the third cache."""
+
+
 class Rows(NamedTuple):
     """The rows of a group: which rows of the batch, how many of them each step runs, and where each
     ends; longest first."""
@@ -65,9 +69,8 @@ class Group:
         hidden, out = geometry.hidden_panels, geometry.out_panels
         # Panels an odd number of cache lines apart do not meet in the same sets of the cache.
         self.lines = (time + 1) * count | 1
-        per_row = width * (geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels))
-        room = shape.machine.l2 // 4 // 4
-        ring = chunk = max(1, min(time, room // max(1, per_row * count)))
+        leave = self._leave(workers, indexed)
+        ring = chunk = self._chunk(indexed, leave)
         if fed:
             # A tile's rows are multiplied at once.
             chunk = max(1, shape.cut(geometry.x_columns).whole // ahead.CHUNKS // count)
@@ -95,7 +98,7 @@ class Group:
             p_full=p_full,
             p_tail=p_tail,
             panel_step=self._panel_step(workers),
-            fetch=not fed and self._fetch(workers, indexed),
+            fetch=not fed and leave,
             in_size=geometry.input_size,
             feed=geometry.feed["follow" if fed else "feed"] if shape.reads_input else 0,
             x_panels=geometry.x_panels,
@@ -138,9 +141,18 @@ class Group:
         enough = columns >= 3 and not geometry.shape.projected
         return 1 if enough and larger and panel <= L1 // 2 else 4
 
-    def _fetch(self, workers: int, indexed: bool) -> bool:
-        """Whether a tile fetches weights that are read next, while it computes: a worker's input and
-        recurrent weights leave the second cache between one step, or chunk, and the next.
+    def _chunk(self, indexed: bool, leave: bool) -> int:
+        """The steps of a chunk, whose input product stays in the second cache. leave: whether the weights do
+        not, so that a chunk of few rows reads them for little."""
+        geometry, rows = self.geometry, len(self.rows.rowmap)
+        panels = geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels)
+        room = geometry.shape.machine.l2 // 4 // 4
+        chunk = room // max(1, panels * geometry.width * rows)
+        return max(1, min(geometry.time, max(chunk, _ENOUGH // max(1, rows)) if leave else chunk))
+
+    def _leave(self, workers: int, indexed: bool) -> bool:
+        """Whether a worker's input and recurrent weights leave the second cache between one step, or chunk,
+        and the next, so that a tile fetches what is read next, while it computes.
 
         Otherwise the first tile of rows waits for them, since a processor by itself fetches no farther than
         to the end of a page of 4 KB; if there is but one tile of rows, all wait, whoever fetches.
