@@ -20,7 +20,6 @@ from .products import Tiles
 from .room import memory, whole_lines
 from .sync import LINE
 
-
 _ENOUGH = 48
 """Rows of a chunk, for which it is worth reading the input's weights from the third cache."""
 
@@ -142,8 +141,9 @@ class Group:
         return 1 if enough and larger and panel <= L1 // 2 else 4
 
     def _chunk(self, indexed: bool, leave: bool) -> int:
-        """The steps of a chunk, whose input product stays in the second cache. leave: whether the weights do
-        not, so that a chunk of few rows reads them for little."""
+        """The steps of a chunk, whose input product stays in the second cache.
+
+        leave: whether the weights do not, so that a chunk of few rows would read them for little."""
         geometry, rows = self.geometry, len(self.rows.rowmap)
         panels = geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels)
         room = geometry.shape.machine.l2 // 4 // 4
