@@ -32,7 +32,7 @@ def noted(monkeypatch):
     """Whether each group's tiles fetch, the gates that its backward scan takes together, and the workers
     that a layer is divided among."""
     fetching, gates, workers = [], [], []
-    fetch, tell = layers.Group._leave, outcome.Derived.set
+    fetch, tell = layers.Group._weights_leave, outcome.Derived.set
 
     def told(block, **fields):
         if set(fields) == {"groups"}:
@@ -44,7 +44,9 @@ def noted(monkeypatch):
         workers.append(found.groups * found.together)
         return found
 
-    monkeypatch.setattr(layers.Group, "_leave", lambda *a: fetching.append(fetch(*a)) or fetching[-1])
+    monkeypatch.setattr(
+        layers.Group, "_weights_leave", lambda *a: fetching.append(fetch(*a)) or fetching[-1]
+    )
     monkeypatch.setattr(layers, "division", divided)
     monkeypatch.setattr(outcome.Derived, "set", told)
     return fetching, gates, workers

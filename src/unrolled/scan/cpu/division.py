@@ -102,6 +102,12 @@ def _meeting(together: int) -> float:
     return _MEETING * together if together > 1 else 0.0
 
 
+def _may_go_apart(batch: int, groups: int, weights: int, host: Machine) -> bool:
+    """Whether rows may go into so many groups, each of whose workers reads so many bytes of weights: all the
+    more are read together, so few rows only where they stay in a cache of the worker's own."""
+    return groups == 1 or weights <= host.l2 or batch >= MANY * groups
+
+
 @lru_cache(maxsize=256)
 def _split(
     stack: Stack, columns: int, features: int, batch: int, workers: int, host: Machine, groups: int = 0
@@ -113,7 +119,7 @@ def _split(
     weights = 4 * columns * stack.hidden_size * stack.output_size
     workers = _each(stack, workers)
     enough = max(1, min(workers, batch // (4 if weights > _SMALL else 1)))
-    if not groups and enough == workers and (weights <= host.l2 or batch >= MANY * workers):
+    if not groups and enough == workers and _may_go_apart(batch, workers, weights, host):
         return workers, 1
     units, gates, every = stack.output_size, stack.cell.gates, panels(stack.output_size, host.width)
     # For as many rows the fewest groups, for as many workers the fewest panels.
@@ -125,8 +131,7 @@ def _split(
             mine = weights * own // every
             if number * together > max(workers, number):
                 continue
-            # Rows apart read all the more weights: few of them only from a cache of their own.
-            if number > 1 and not groups and mine > host.l2 and batch < MANY * number:
+            if not groups and not _may_go_apart(batch, number, mine, host):
                 continue
             step = panels(batch, number) * own * host.width * (columns * units + gates * features) / _RATE
             reading = mine / (_NEAR if mine < L1 else _FAR)

@@ -68,8 +68,8 @@ class Group:
         hidden, out = geometry.hidden_panels, geometry.out_panels
         # Panels an odd number of cache lines apart do not meet in the same sets of the cache.
         self.lines = (time + 1) * count | 1
-        leave = self._leave(workers, indexed)
-        ring = chunk = self._chunk(indexed, leave)
+        weights_leave = self._weights_leave(workers, indexed)
+        ring = chunk = self._chunk(indexed, weights_leave)
         if fed:
             # A tile's rows are multiplied at once.
             chunk = max(1, shape.cut(geometry.x_columns).whole // ahead.CHUNKS // count)
@@ -97,7 +97,7 @@ class Group:
             p_full=p_full,
             p_tail=p_tail,
             panel_step=self._panel_step(workers),
-            fetch=not fed and leave,
+            fetch=not fed and weights_leave,
             in_size=geometry.input_size,
             feed=geometry.feed["follow" if fed else "feed"] if shape.reads_input else 0,
             x_panels=geometry.x_panels,
@@ -140,17 +140,19 @@ class Group:
         enough = columns >= 3 and not geometry.shape.projected
         return 1 if enough and larger and panel <= L1 // 2 else 4
 
-    def _chunk(self, indexed: bool, leave: bool) -> int:
+    def _chunk(self, indexed: bool, weights_leave: bool) -> int:
         """The steps of a chunk, whose input product stays in the second cache.
 
-        leave: whether the weights do not, so that a chunk of few rows would read them for little."""
+        weights_leave: whether the weights do not, so that a chunk of few rows would read them for little."""
         geometry, rows = self.geometry, len(self.rows.rowmap)
         panels = geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels)
         room = geometry.shape.machine.l2 // 4 // 4
         chunk = room // max(1, panels * geometry.width * rows)
-        return max(1, min(geometry.time, max(chunk, _ENOUGH // max(1, rows)) if leave else chunk))
+        if weights_leave:
+            chunk = max(chunk, _ENOUGH // max(1, rows))
+        return max(1, min(geometry.time, chunk))
 
-    def _leave(self, workers: int, indexed: bool) -> bool:
+    def _weights_leave(self, workers: int, indexed: bool) -> bool:
         """Whether a worker's input and recurrent weights leave the second cache between one step, or chunk,
         and the next, so that a tile fetches what is read next, while it computes.
 
