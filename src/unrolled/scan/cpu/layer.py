@@ -143,13 +143,14 @@ class Group:
     def _chunk(self, indexed: bool, weights_leave: bool) -> int:
         """The steps of a chunk, whose input product stays in the second cache.
 
-        weights_leave: whether the weights do not, so that a chunk of few rows would read them for little."""
-        geometry, rows = self.geometry, len(self.rows.rowmap)
+        weights_leave: whether the weights do not, so that a chunk of few rows would read them for little.
+        """
+        geometry, rows = self.geometry, max(1, len(self.rows.rowmap))
         panels = geometry.x_panels * geometry.x_columns + (0 if indexed else geometry.in_panels)
         room = geometry.shape.machine.l2 // 4 // 4
         chunk = room // max(1, panels * geometry.width * rows)
         if weights_leave:
-            chunk = max(chunk, _ENOUGH // max(1, rows))
+            chunk = max(chunk, _ENOUGH // rows)
         return max(1, min(geometry.time, chunk))
 
     def _weights_leave(self, workers: int, indexed: bool) -> bool:
