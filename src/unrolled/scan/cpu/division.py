@@ -103,8 +103,10 @@ def _meeting(together: int) -> float:
 
 
 def _may_go_apart(batch: int, groups: int, weights: int, host: Machine) -> bool:
-    """Whether rows may go into so many groups, each of whose workers reads so many bytes of weights: together
-    they read all the more, so few rows only where those stay in a worker's own cache."""
+    """Whether rows may go into so many groups, each of whose workers reads so many bytes of weights.
+
+    Together they read all the more, so few rows only where those stay in a worker's own cache.
+    """
     return groups == 1 or weights <= host.l2 or batch >= MANY * groups
 
 
