@@ -11,7 +11,6 @@ from unrolled.scan.cpu.division import Division, division
 from unrolled.scan.cpu.fields import FIELDS
 from unrolled.scan.cpu.geometry import Geometry
 from unrolled.scan.cpu.layer import Layer
-from unrolled.scan.cpu.machine import machine
 from unrolled.scan.cpu.program import forward_kernel
 
 KINDS = [(ur.RNN, 96, 1), (ur.GRU, 64, 2), (ur.LSTM, 61, 3)]
@@ -39,7 +38,7 @@ def fed(monkeypatch):
 
 
 def layer_of(m, rows, time, workers=2):
-    kernel = forward_kernel(m.stack.cell, m.stack.bias, False, False, machine())
+    kernel = forward_kernel(m.stack, False)
     return Layer(Geometry(m.stack, kernel.shape, m.input_size, rows, time), workers, False, False, False)
 
 
@@ -152,9 +151,9 @@ def test_in_a_single_step_nobody_runs_ahead():
 def test_symbols_and_projections_have_nothing_to_run_ahead_with():
     plain, narrow = ur.LSTM(64, 64), ur.LSTM(64, 64, proj_size=32)
     assert layer_of(plain, 2, 50)._ahead is not None
-    kernel = forward_kernel(narrow.stack.cell, True, True, False, machine())
+    kernel = forward_kernel(narrow.stack, False)
     projected = Layer(Geometry(narrow.stack, kernel.shape, 64, 2, 50), 2, False, False, False)
-    kernel = forward_kernel(plain.stack.cell, True, False, False, machine())
+    kernel = forward_kernel(plain.stack, False)
     symbols = Layer(Geometry(plain.stack, kernel.shape, 64, 2, 50), 2, False, True, False)
     assert projected._ahead is None
     assert symbols._ahead is None

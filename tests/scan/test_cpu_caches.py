@@ -98,7 +98,7 @@ def test_gates_go_together_while_they_stay_in_the_cache(noted):
 @pytest.mark.parametrize("kind", [ur.RNN, ur.GRU, ur.LSTM])
 def test_only_the_tiles_of_many_rows_fetch(kind):
     stack, host = kind(21, 37).stack, machines.machine()
-    source = forward.emit(forward_kernel(stack.cell, True, False, False, host).shape)
+    source = forward.emit(forward_kernel(stack, False).shape)
     cut = tiles(stack.cell.gates, host.registers)
     for height in cut.sizes:
         last = re.findall(rf"call void @r_{height}_\d+\(.*, ptr ([^ ]+)\)", source)

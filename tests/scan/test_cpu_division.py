@@ -19,7 +19,7 @@ from unrolled.scan.cpu.shape import panels
 
 def divided(module, batch, workers, training=False, time=100):
     stack = module.stack
-    kernel = forward_kernel(stack.cell, True, False, training, machine())
+    kernel = forward_kernel(stack, training)
     features = module.input_size
     return division(Geometry(stack, kernel.shape, features, batch, time), features, workers, training)
 

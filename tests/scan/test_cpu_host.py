@@ -12,28 +12,30 @@ import torch
 from cpu_cases import EVERY, flat, layer, repeat
 
 import unrolled as ur
-from unrolled.scan.cpu import cache, digest, team
+from unrolled.scan.cpu import cache, fills, team
 from unrolled.scan.cpu.cache import folder
 from unrolled.scan.cpu.machine import machine
+from unrolled.scan.cpu.program import forward_kernel
 
 SRC = str(Path(ur.__file__).parents[1])
 
 PROGRAM = """
 import torch, unrolled as ur
 torch.manual_seed(0)
-m = ur.GRU(9, 17, batch_first=True)
-x = torch.randn(5, 6, 9, requires_grad=True)
-with ur.engine("cpu"):
-    output, _ = m(x)
-    got = torch.autograd.grad(output.sum(), [x, *m.parameters()])
-with ur.engine("reference"):
-    truth, _ = m(x)
-    wanted = torch.autograd.grad(truth.sum(), [x, *m.parameters()])
-torch.testing.assert_close(output, truth)
-torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
-with torch.no_grad():
-    for _ in range(3):
-        assert torch.equal(m(x[:1, :1])[0], m(x)[0][:1, :1])
+for size, hidden in ((9, 17), (4, 3)):
+    m = ur.GRU(size, hidden, batch_first=True)
+    x = torch.randn(5, 6, size, requires_grad=True)
+    with ur.engine("cpu"):
+        output, _ = m(x)
+        got = torch.autograd.grad(output.sum(), [x, *m.parameters()])
+    with ur.engine("reference"):
+        truth, _ = m(x)
+        wanted = torch.autograd.grad(truth.sum(), [x, *m.parameters()])
+    torch.testing.assert_close(output, truth)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for _ in range(3):
+            assert torch.equal(m(x[:1, :1])[0], m(x)[0][:1, :1])
 print("agrees")
 """
 
@@ -211,12 +213,21 @@ def test_spawn():
 
 
 def test_other_vector_widths():
-    started = [
-        start(PROGRAM, UNROLLED_CPU_WIDTH=width)
-        for width in ("4", "8", "16")
-        if int(width) != machine().width
-    ]
+    started = [start(PROGRAM, UNROLLED_CPU_WIDTH=width) for width in ("4", "8", "16")]
     assert [finish(p) for p in started] == ["agrees\n"] * len(started)
+
+
+def test_vectors_are_no_wider_than_few_units_fill(monkeypatch):
+    def width(size, hidden, **options):
+        stack = ur.LSTM(size, hidden, **options).stack
+        return forward_kernel(stack, False).shape.machine.width
+
+    host = machine().width
+    assert width(4, 2) == width(16, 4) == width(16, 4, num_layers=2, bidirectional=True) == min(4, host)
+    assert width(4, 5) == width(17, 4) == width(32, 8) == min(8, host)
+    assert width(4, 9) == width(33, 8) == host
+    monkeypatch.setenv("UNROLLED_CPU_WIDTH", str(host))
+    assert width(4, 2) == host
 
 
 def test_the_cache_with_two_processes_at_once_then_corrupted_or_unwritable(tmp_path):
@@ -248,8 +259,8 @@ def test_there_may_be_no_home(monkeypatch):
 
     monkeypatch.delenv("UNROLLED_CACHE", raising=False)
     monkeypatch.setattr(Path, "expanduser", none)
-    made = cache.library(digest.emit, "digest", ("digest",), None)
-    assert made["digest"]
+    made = cache.library(fills._emit, "fill", ("fill",), machine())
+    assert made["fill"]
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -16,9 +16,9 @@ def kernels(monkeypatch):
     """The cells whose kernel for a single step was taken."""
     taken, made = [], prepared.single_kernel
 
-    def noted(cell, *arguments):
-        taken.append(cell.name)
-        return made(cell, *arguments)
+    def noted(stack):
+        taken.append(stack.cell.name)
+        return made(stack)
 
     monkeypatch.setattr(prepared, "single_kernel", noted)
     return taken
@@ -87,9 +87,8 @@ def test_a_read_or_write_beyond_a_tensor_would_crash(name, fenced):
 
 
 def test_what_has_no_such_kernel():
-    def fits(name, projected=False):
-        kernel = prepared.forward_kernel(EVERY[name], True, projected, False, prepared.machine())
-        return single.fits(kernel.shape)
+    def fits(name, **options):
+        return single.fits(prepared.forward_kernel(layer(name, 9, 17, **options).stack, False).shape)
 
     assert [name for name in EVERY if fits(name)] == HAVE_ONE
-    assert not fits("lstm", projected=True)
+    assert not fits("lstm", proj_size=5)

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from cpu_cases import EVERY, check, layer, states
+from cpu_cases import check, layer, states
 
 import unrolled as ur
 from unrolled.scan.cpu import pool, practice, training, trial
-from unrolled.scan.cpu.machine import machine
 from unrolled.scan.cpu.outcome import Outcome
 from unrolled.scan.cpu.program import forward_kernel
 
@@ -25,7 +24,7 @@ WANTED = {
 
 @pytest.mark.parametrize("name", WANTED)
 def test_what_is_kept(name):
-    plan = forward_kernel(EVERY[name], True, False, True, machine()).shape.plan
+    plan = forward_kernel(layer(name, 9, 17).stack, True).shape.plan
     assert (len(plan.saved), plan.spared) == WANTED[name]
 
 

@@ -94,7 +94,7 @@ class Copies:
 @cache
 def kernel(machine: Machine) -> int:
     """The address of arrange(block, rank)."""
-    return library(lambda: _emit(machine), "arrange", ("arrange",), None)["arrange"]
+    return library(lambda: _emit(machine), "arrange", ("arrange",), machine)["arrange"]
 
 
 def _emit(machine: Machine) -> str:

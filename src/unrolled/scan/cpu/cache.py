@@ -18,7 +18,7 @@ from pathlib import Path
 from ... import files
 from ...errors import Error
 from ...version import __version__
-from .machine import assemble, link, machine
+from .machine import Machine, assemble, link
 from .shape import Shape
 
 _DIGEST = 32
@@ -46,7 +46,7 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def key(kind: str, shape: Shape | None, host: object) -> str:
+def key(kind: str, host: Machine, shape: Shape | None) -> str:
     """The name of a kernel's file."""
     graph = "" if shape is None else shape.graph.key
     # What is kept for the backward follows from the graph.
@@ -57,10 +57,11 @@ def key(kind: str, shape: Shape | None, host: object) -> str:
 
 
 def library(
-    emit: Callable[[], str], kind: str, names: tuple[str, ...], shape: Shape | None
+    emit: Callable[[], str], kind: str, names: tuple[str, ...], host: Machine, shape: Shape | None = None
 ) -> dict[str, int]:
-    """The addresses of a kernel's functions, from the disk if it is there whole, else compiled."""
-    name = key(kind, shape, machine()) + ".o"
+    """The addresses of a kernel's functions for such a host, from the disk if it is there whole, else
+    compiled."""
+    name = key(kind, host, shape) + ".o"
     code = _read(name)
     if code is None:
         code = assemble(emit())

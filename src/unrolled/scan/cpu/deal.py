@@ -46,7 +46,7 @@ class Deal:
 
 @cache
 def _kernel() -> int:
-    return library(_emit, "deal", ("deal",), None)["deal"]
+    return library(_emit, "deal", ("deal",), machine())["deal"]
 
 
 def _emit() -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .cache import library
 from .emit import I64, PTR, Function, Module, Value
-from .machine import machine
+from .machine import Machine, machine
 from .pool import Jobs, Pool, Work
 
 _SEGMENT = 1 << 15
@@ -27,13 +27,13 @@ _HEAD = 4
 """Words before the segments: their number, the workers, whether to write digests, whether one differed."""
 
 
-def emit() -> str:
+def _emit(host: Machine) -> str:
     """The kernel digest(block, rank): the worker's segments compared with their digests, or these written.
 
     A segment's words are its address, its floats and the address of its digest, a vector. In every lane
     each step a' = mix((a xor float) odd) is a bijection of the float, so one changed float always shows.
     """
-    module = Module(machine().width)
+    module = Module(host.width)
     f = module.function("digest", [(PTR, "block"), (I64, "rank")], public=True)
     block, rank = f.arguments
     segments, workers, write = (f.load(I64, f.at(block, 8 * i), 8) for i in range(3))
@@ -87,17 +87,18 @@ def _segment(f: Function, start: Value, count: Value) -> Value:
 
 
 @cache
-def _code() -> tuple[int, Any]:
-    address = library(emit, "digest", ("digest",), None)["digest"]
+def _code(host: Machine) -> tuple[int, Any]:
+    address = library(lambda: _emit(host), "digest", ("digest",), host)["digest"]
     return address, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
 
 
 class Digest:
     """What some dense float32 tensors hold at this moment.
 
-    workers: how many share the comparing at most."""
+    workers: how many share the comparing at most. host: whose vectors compare; by default all of it."""
 
-    def __init__(self, tensors: Sequence[Tensor], workers: int = 1) -> None:
+    def __init__(self, tensors: Sequence[Tensor], workers: int = 1, host: Machine | None = None) -> None:
+        host = host or machine()
         self._begins = [range(0, t.numel(), _SEGMENT) for t in tensors]
         sizes = [
             min(_SEGMENT, t.numel() - at)
@@ -105,14 +106,14 @@ class Digest:
             for at in own
         ]
         pieces = list(zip(self._addresses(tensors), sizes, strict=True))
-        bytes_ = 4 * machine().width
-        self._digests = torch.empty(len(pieces) * machine().width, dtype=torch.int32)
+        bytes_ = 4 * host.width
+        self._digests = torch.empty(len(pieces) * host.width, dtype=torch.int32)
         at = self._digests.data_ptr()
         words = [(*piece, at + index * bytes_) for index, piece in enumerate(pieces)]
         head = [len(pieces), 1, 1, 0]
         self._block = np.array(head + [w for segment in words for w in segment], dtype=np.int64)
         self._address, self._words = self._block.ctypes.data, self._block.data
-        self._kernel, self._call = _code()
+        self._kernel, self._call = _code(host)
         # More workers than segments would only meet.
         self._workers, self._shares = workers, min(workers, len(pieces))
         self._note()

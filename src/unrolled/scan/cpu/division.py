@@ -10,7 +10,7 @@ import torch
 
 from ..stack import Stack
 from .geometry import Geometry
-from .machine import L1, Machine, machine
+from .machine import L1, Machine, machine_of
 from .pool import ALONE
 from .shape import panels
 
@@ -49,11 +49,12 @@ def division(geometry: Geometry, features: int, workers: int, training: bool) ->
     if training:
         few = cost(stack, features, batch, time) < ALONE
         threads = 1 if few else min(most_groups(), batch * stack.hidden_size)
-    groups, _ = _split(stack, columns, features, batch, threads, machine())
+    host = geometry.shape.machine
+    groups, _ = _split(stack, columns, features, batch, threads, host)
     if groups == 1 and _fed(stack, columns, features, batch, time, workers):
         return Division(1, 1, True)
     # As many groups as there would be if all were there: in training sums hang on it.
-    return Division(groups, _split(stack, columns, features, batch, workers, machine(), groups)[1])
+    return Division(groups, _split(stack, columns, features, batch, workers, host, groups)[1])
 
 
 def cost(stack: Stack, features: int, batch: int, time: int) -> float:
@@ -67,7 +68,7 @@ def cost(stack: Stack, features: int, batch: int, time: int) -> float:
     if not dense:
         return alone
     threads = torch.get_num_threads()
-    groups, together = _split(stack, columns, features, batch, threads, machine())
+    groups, together = _split(stack, columns, features, batch, threads, machine_of(stack))
     fed = groups == 1 and _fed(stack, columns, features, batch, time, threads)
     # Of two, however many there are: whether more are worth it, `_split` has said.
     return alone if fed or (groups > 1 and together == 1) else alone - 2 * _meeting(2) * time
@@ -75,7 +76,7 @@ def cost(stack: Stack, features: int, batch: int, time: int) -> float:
 
 def sharing(stack: Stack, columns: int, batch: int, workers: int, groups: int) -> int:
     """How many of so many workers share the units of each group of a direction in the backward scan."""
-    return _split(stack, columns, 0, batch, workers, machine(), groups)[1]
+    return _split(stack, columns, 0, batch, workers, machine_of(stack), groups)[1]
 
 
 def most_groups() -> int:
@@ -88,7 +89,7 @@ def most_groups() -> int:
 
 
 def _units(stack: Stack) -> int:
-    width = machine().width
+    width = machine_of(stack).width
     return panels(stack.hidden_size, width) * width
 
 
@@ -150,9 +151,9 @@ def _fed(stack: Stack, columns: int, features: int, batch: int, time: int, worke
         return False
     weights = columns * _units(stack) * stack.output_size
     # What the other has made comes more slowly than weights that leave the second cache, half of them each.
-    if 4 * weights > machine().l2:
+    if 4 * weights > machine_of(stack).l2:
         return False
     step = max(batch * weights / _RATE, 4 * weights / (_NEAR if 4 * weights < L1 else _FAR))
     feed = batch * stack.cell.gates * _units(stack) * features / _RATE
-    together = _split(stack, columns, features, batch, workers, machine(), 1)[1]
+    together = _split(stack, columns, features, batch, workers, machine_of(stack), 1)[1]
     return max(step, feed) < (step + feed) / together + _SPARED

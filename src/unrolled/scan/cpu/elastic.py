@@ -18,7 +18,6 @@ from .fills import Fills
 from .geometry import Geometry
 from .inference import fill_in, finals_of, low, output_like
 from .layer import Group, Layer
-from .machine import machine
 from .pool import Pool, Work
 from .prepared import Asked, Laid
 from .program import forward_kernel
@@ -110,7 +109,7 @@ class Elastic(Laid):
     def __init__(self, call: Call, asked: Asked, steps: int, pool: Pool | None, count: int) -> None:
         stack, self._batch_first = call.stack, asked.batch_first is True
         self._packed = isinstance(asked.lengths, Ragged)
-        kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+        kernel = forward_kernel(stack, False)
         kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
         self._weights = weights = Weights(*kept)
         self.addresses = [p.data_ptr() for p in call.parameters]

@@ -39,9 +39,10 @@ class Module:
 
     def __str__(self) -> str:
         parts = [*self.declarations.values(), *(str(f) for f in self.functions.values())]
-        parts.append('attributes #0 = { nounwind "prefer-vector-width"="512" }')
-        parts.append('attributes #1 = { nounwind noinline "prefer-vector-width"="512" }')
-        parts.append('attributes #2 = { nounwind alwaysinline "prefer-vector-width"="512" }')
+        # Wider registers than the kernel's own would be taken for copies alone.
+        widest = f'"prefer-vector-width"="{32 * self.width}" "min-legal-vector-width"="0"'
+        for number, more in enumerate(("", "noinline ", "alwaysinline ")):
+            parts.append(f"attributes #{number} = {{ nounwind {more}{widest} }}")
         parts.append("!0 = !{}")
         return "\n".join(parts) + "\n"
 

@@ -64,7 +64,7 @@ class Fills:
 
 @cache
 def _code() -> tuple[int, Any]:
-    address = library(_emit, "fill", ("fill",), None)["fill"]
+    address = library(_emit, "fill", ("fill",), machine())["fill"]
     return address, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
 
 

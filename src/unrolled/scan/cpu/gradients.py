@@ -14,7 +14,6 @@ from .derived import BASE, GIVEN, RESULT, Memory
 from .division import sharing
 from .fields import MOST_STATES
 from .layer import Layer, assign, place
-from .machine import machine
 from .pack import present
 from .pool import Pool, Work
 from .program import backward_kernel
@@ -63,7 +62,7 @@ class Backward:
         ]
         closed = [side.close(count, moving) for side in self._sides]
         before, beside, *later = ([*chain(*phases)] for phases in zip(*closed, strict=True))
-        self._kernel = backward_kernel(stack.cell, stack.bias, stack.proj_size > 0, machine())
+        self._kernel = backward_kernel(stack)
         scans = [address for side in self._sides for address in side.scans]
         scan = [(self._kernel.address, assign(scans, together, count)), *beside]
         told = [side.told(count) for side in self._sides]
@@ -174,4 +173,4 @@ def _small(layer: Layer) -> bool:
     """Whether a core's cache holds the weights' gradients, so that every worker may have its own."""
     geometry = layer.geometry
     gates = geometry.stack.cell.gates * geometry.stack.hidden_size
-    return 4 * gates * (geometry.input_size + geometry.stack.output_size) <= machine().l2
+    return 4 * gates * (geometry.input_size + geometry.stack.output_size) <= geometry.shape.machine.l2

@@ -15,7 +15,6 @@ from .division import cost
 from .fields import FIELDS
 from .geometry import Geometry
 from .layer import Layer, place
-from .machine import machine
 from .pack import PARTS, packed
 from .plans import give, take
 from .pool import Work, workers
@@ -26,7 +25,7 @@ from .room import empty
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Output (batch, time, directions * output), states (layers * directions, batch, size) each."""
     stack = call.stack
-    kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+    kernel = forward_kernel(stack, False)
     if any([s.stride(-1) != 1 for s in call.state]):
         call = replace(call, state=tuple([s.contiguous() for s in call.state]))
     x, finals = call.input, finals_of(call.state, low(call.lower))

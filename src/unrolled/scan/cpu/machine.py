@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import Error
+from ..stack import Stack
 
 L1 = 1 << 15
 """Bytes of most cores' first cache."""
@@ -26,6 +27,8 @@ class Machine(NamedTuple):
     cpu: str
     features: str
     l2: int
+    narrowed: bool = False
+    """Whether it has wider vectors than these."""
 
     @property
     def avx512(self) -> bool:
@@ -41,6 +44,27 @@ class Machine(NamedTuple):
 def machine() -> Machine:
     """The host; UNROLLED_CPU_WIDTH (4, 8 or 16 lanes) overrides the vector width."""
     return _machine(os.environ.get("UNROLLED_CPU_WIDTH", ""))
+
+
+def machine_of(stack: Stack) -> Machine:
+    """The host as the kernels of a stack see it: with vectors no wider than few units fill, if its width is
+    not overridden.
+
+    Empty lanes take as long as full ones, and some cores' clocks go down for a while after a wide vector
+    instruction, in which the Python between two calls is slower by a quarter.
+    """
+    if "UNROLLED_CPU_WIDTH" in os.environ:
+        return machine()
+    return _narrowed(machine(), stack.hidden_size, stack.input_size)
+
+
+@cache
+def _narrowed(host: Machine, units: int, features: int) -> Machine:
+    for width in (4, 8):
+        # Of many features the units of all gates fill a wider vector.
+        if units <= width < host.width and features <= 4 * width:
+            return host._replace(width=width, narrowed=True)
+    return host
 
 
 @cache

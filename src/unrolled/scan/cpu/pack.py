@@ -54,8 +54,8 @@ class Packing:
     """How one layer's parameters go into panels."""
 
     def __init__(self, stack: Stack, input_size: int, shape: Shape, indexed: bool) -> None:
-        self._hidden, self._machine = stack.hidden_size, shape.machine
-        self._width = shape.machine.width
+        self._hidden, self.machine = stack.hidden_size, shape.machine
+        self._width = self.machine.width
         vectors = [(f"vector{j}", 0) for j in range(len(stack.cell.vectors))]
         names = [*present(stack), *(name for name, _ in vectors), "nothing", "room"]
         self._tasks = arrange.Tasks({name: index for index, name in enumerate(names)})
@@ -132,7 +132,7 @@ class Packing:
         try:
             copies = free.pop()
         except IndexError:
-            copies = arrange.Copies(self._tasks, count, self._machine)
+            copies = arrange.Copies(self._tasks, count, self.machine)
         copies.run([*addresses, self._zeros.data_ptr(), made.address], pool)
         free.append(copies)
         return made
@@ -203,7 +203,7 @@ class Panels:
             lasting = lasting or not self._wait
         if lasting:
             # First: what another thread writes meanwhile makes the next call make it again.
-            digest = Digest(parameters, count)
+            digest = Digest(parameters, count, self._packing.machine)
         self._wait = max(self._wait - 1, 0)
         made = self._packing.run(addresses, pool, count)
         self._held = versions, digest, made

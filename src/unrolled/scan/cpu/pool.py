@@ -123,7 +123,7 @@ class _Code(NamedTuple):
 
 @cache
 def _code() -> _Code:
-    made = library(_emit, "pool", ("serve", "lead", "jobs", "member", "meet"), None)
+    made = library(_emit, "pool", ("serve", "lead", "jobs", "member", "meet"), machine())
     serve, jobs = (ctypes.CFUNCTYPE(None, ctypes.c_void_p)(made[name]) for name in ("serve", "jobs"))
     lead = ctypes.CFUNCTYPE(
         ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p

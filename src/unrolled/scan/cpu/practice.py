@@ -31,7 +31,6 @@ from .course import Course, Form
 from .division import cost, most_groups
 from .elastic import fixed, most_steps
 from .lent import outside
-from .machine import machine
 from .plans import take
 from .pool import ALONE, alone, workers
 from .prepared import Asked
@@ -203,7 +202,7 @@ def _remember(
     with torch.autocast("cpu", enabled=False):  # whoever calls sees to its dtypes
         if refuses(_call(stack, asked, parameters, zeros)) is not None:
             return None
-    kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
+    kernel = forward_kernel(stack, True)
     own = [weakref.ref(p) for p in parameters]
     about = cost(stack, stack.input_size if x.is_floating_point() else 0, batch, steps or time)
     graded = steps is None and any([t.requires_grad for t in (x, *parameters)])

@@ -17,7 +17,6 @@ from .fills import Fills
 from .geometry import Geometry
 from .inference import fill_in, low, output_like
 from .layer import Layer
-from .machine import machine
 from .pack import unpacked
 from .pool import Pool, Work
 from .program import Kernel, forward_kernel, single_kernel
@@ -112,10 +111,10 @@ class Prepared(Laid):
         stack, self.count = call.stack, count
         self._extent, self._lengths = asked.extent, asked.lengths is not None
         self._packed, self._one_step = isinstance(asked.lengths, Ragged), False
-        kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, False, machine())
+        kernel = forward_kernel(stack, False)
         one = self._extent == (1, 1) and asked.lengths is None and single.fits(kernel.shape)
         if one:
-            kernel = single_kernel(stack.cell, stack.bias, machine())
+            kernel = single_kernel(stack)
         # Of a single step nothing is laid out that could differ from the parameters later.
         kept = (stack, kernel.shape, call.parameters, call.indexed, pool, count)
         self._weights = None if one else Weights(*kept)

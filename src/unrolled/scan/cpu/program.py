@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 from ...cells import Cell
+from ..stack import Stack
 from . import after, backward, feed, forward, single
 from .cache import library
 from .graph import Graph
 from .keep import keep
-from .machine import Machine
+from .machine import Machine, machine_of
 from .shape import Shape
 from .trace import graph_of, vector_count
 
@@ -22,45 +24,51 @@ class Kernel(NamedTuple):
     shape: Shape
 
 
-@cache
-def forward_kernel(cell: Cell, bias: bool, projected: bool, training: bool, machine: Machine) -> Kernel:
-    """The kernel `forward` of a cell that can be traced."""
-    shape = _shape(cell, bias, projected, training, machine)
-    made = library(lambda: forward.emit(shape), "forward", ("forward",), shape)
-    return Kernel(made["forward"], shape)
+def forward_kernel(stack: Stack, training: bool) -> Kernel:
+    """The kernel `forward` of a stack whose cell can be traced."""
+    return _kernel("forward", forward.emit, *_made_for(stack), training)
 
 
-@cache
-def single_kernel(cell: Cell, bias: bool, machine: Machine) -> Kernel:
-    """The kernel `single` of a cell that has one."""
-    shape = _shape(cell, bias, False, False, machine)
-    made = library(lambda: single.emit(shape), "single", ("single",), shape)
-    return Kernel(made["single"], shape)
+def single_kernel(stack: Stack) -> Kernel:
+    """The kernel `single` of a stack that has one."""
+    return _kernel("single", single.emit, *_made_for(stack), False)
 
 
-@cache
-def backward_kernel(cell: Cell, bias: bool, projected: bool, machine: Machine) -> Kernel:
-    """The kernel `backward` of a cell that can be traced."""
-    shape = _shape(cell, bias, projected, True, machine)
-    made = library(lambda: backward.emit(shape), "backward", ("backward",), shape)
-    return Kernel(made["backward"], shape)
+def backward_kernel(stack: Stack) -> Kernel:
+    """The kernel `backward` of a stack whose cell can be traced."""
+    return _kernel("backward", backward.emit, *_made_for(stack), True)
 
 
 @cache
 def feed_kernels(columns: int, machine: Machine) -> dict[str, int]:
     """The addresses of the kernels that make an input product with so many columns."""
-    return library(lambda: feed.emit(machine, columns), f"feed {columns}", feed.NAMES, None)
+    return library(lambda: feed.emit(machine, columns), f"feed {columns}", feed.NAMES, machine)
 
 
 @cache
 def products_after(machine: Machine) -> dict[str, int]:
     """The addresses of the kernels that run after a backward scan; the same for every cell."""
-    return library(lambda: after.emit(machine), "after", after.NAMES, None)
+    return library(lambda: after.emit(machine), "after", after.NAMES, machine)
 
 
-def _shape(cell: Cell, bias: bool, projected: bool, training: bool, machine: Machine) -> Shape:
+def _made_for(stack: Stack) -> tuple[Cell, bool, bool, Machine]:
+    return stack.cell, stack.bias, stack.proj_size > 0, machine_of(stack)
+
+
+@cache
+def _kernel(
+    name: str,
+    emit: Callable[[Shape], str],
+    cell: Cell,
+    bias: bool,
+    projected: bool,
+    host: Machine,
+    training: bool,
+) -> Kernel:
     graph = graph_of(cell, bias)
     if not isinstance(graph, Graph):
         raise TypeError(graph)
     plan = keep(graph, output_is_state=not projected) if training else None
-    return Shape(graph, vector_count(cell, bias), projected, machine, plan)
+    shape = Shape(graph, vector_count(cell, bias), projected, host, plan)
+    made = library(lambda: emit(shape), name, (name,), host, shape)
+    return Kernel(made[name], shape)

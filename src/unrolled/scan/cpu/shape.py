@@ -75,11 +75,16 @@ class Shape:
 
 
 def by_two(
-    f: Function, count: Value, rows: Value, body: Callable[[list[tuple[Value, Value]]], None]
+    f: Function,
+    machine: Machine,
+    count: Value,
+    rows: Value,
+    body: Callable[[list[tuple[Value, Value]]], None],
 ) -> None:
     """body(places) for all (j, i) below (count, rows), two at a time, and the last alone if one is left.
 
-    One alone would wait for its own results: a cell's functions are long chains.
+    One alone would wait for its own results: a cell's functions are long chains. Where two narrow vectors
+    would be one of those that are avoided, each is alone all the same.
     """
     j, i = f.variable(f.int(0)), f.variable(f.int(0))
 
@@ -91,6 +96,10 @@ def by_two(
         return now
 
     total = count * rows
+    if machine.narrowed and f.width == 4:
+        with f.loop(0, total):
+            body([take()])
+        return
     with f.loop(0, total // 2):
         body([take(), take()])
     with f.when(f.compare("sgt", total & 1, 0)):

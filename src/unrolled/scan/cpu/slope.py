@@ -49,7 +49,7 @@ def point(module: Module, shape: Shape) -> None:
     def some(places: list[tuple[Value, Value]]) -> None:
         _equations(f, b, shape, start, [(p0 + j, i) for j, i in places])
 
-    by_two(f, p1 - p0, count, some)
+    by_two(f, shape.machine, p1 - p0, count, some)
     f.finish()
 
 

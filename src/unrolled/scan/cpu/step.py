@@ -79,7 +79,8 @@ def point(module: Module, shape: Shape) -> None:
     f = module.function("point", POINT)
     b = Block(f, f.arguments[0])
     begins = outputs(f, b, f.arguments[6])
-    by_two(f, f.arguments[3], f.arguments[5], lambda places: _equations(f, b, shape, begins, places))
+    count, rows = f.arguments[3], f.arguments[5]
+    by_two(f, shape.machine, count, rows, lambda places: _equations(f, b, shape, begins, places))
     f.finish()
 
 

@@ -17,7 +17,6 @@ from .course import Course, Form, Step
 from .division import cost, most_groups
 from .gradients import Read
 from .inference import low
-from .machine import machine
 from .pack import Packed
 from .plans import give, take
 from .pool import ALONE, Pool, Work, alone, workers
@@ -205,7 +204,7 @@ def layer(call: Call) -> tuple[Tensor, ...]:
     if not call.indexed and call.input.stride(-1) != 1:
         call = replace(call, input=call.input.contiguous())
     stack, x = call.stack, call.input
-    kernel = forward_kernel(stack.cell, stack.bias, stack.proj_size > 0, True, machine())
+    kernel = forward_kernel(stack, True)
     batch, time = x.shape[:2]
     reset = None if call.reset is None else call.reset.stride()
     about = cost(stack, 0 if call.indexed else stack.input_size, batch, time)

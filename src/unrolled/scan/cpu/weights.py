@@ -31,7 +31,7 @@ class Weights:
     ) -> None:
         self._stack, self._shape, self._indexed, self._count = stack, shape, indexed, count
         # First: what another thread writes meanwhile makes the next call begin anew.
-        self.digest = Digest(parameters, count)
+        self.digest = Digest(parameters, count, shape.machine)
         self._panels = self._packed(parameters, pool)
         self._places = np.array([p.address for p in self._panels], dtype=np.int64)
 
