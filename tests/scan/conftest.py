@@ -48,9 +48,9 @@ def guarded(monkeypatch):
 @pytest.fixture
 def always_shared(monkeypatch):
     """Whoever calls has workers, as long calls have."""
-    from unrolled.scan.cpu import division, pool, practice, ready, training, trial
+    from unrolled.scan.cpu import claim, division, practice, ready, training, trial
 
-    monkeypatch.setattr(pool, "LONG", -math.inf)
+    monkeypatch.setattr(claim, "LONG", -math.inf)
     for module in (division, practice, ready, training):
         monkeypatch.setattr(module, "ALONE", -math.inf)
     monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)

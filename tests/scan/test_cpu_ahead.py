@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import unrolled as ur
-from unrolled.scan.cpu import layer, plans, pool, practice, training, trial
+from unrolled.scan.cpu import claim, layer, plans, practice, training, trial
 from unrolled.scan.cpu.division import Division, division
 from unrolled.scan.cpu.fields import FIELDS
 from unrolled.scan.cpu.geometry import Geometry
@@ -27,7 +27,7 @@ def fed(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(layer, "division", noted)
-    monkeypatch.setattr(pool, "LONG", 0)
+    monkeypatch.setattr(claim, "LONG", 0)
     for module in (practice, training):
         monkeypatch.setattr(module, "ALONE", 0)
     monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)  # where other programs run
@@ -131,7 +131,7 @@ def test_a_cell_that_reads_no_input_has_nothing_to_run_ahead_with(monkeypatch, s
     def closed(x, r, h):
         return torch.tanh(r[0] + 0.1)
 
-    monkeypatch.setattr(pool, "LONG", 0)
+    monkeypatch.setattr(claim, "LONG", 0)
     set_threads(2)
     m = ur.Recurrent(closed, 96, 96)
     x = torch.zeros(3000, 1, 96)

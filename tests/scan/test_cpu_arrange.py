@@ -7,8 +7,9 @@ import torch
 from torch.nn.functional import pad
 
 from unrolled.scan.cpu import arrange
+from unrolled.scan.cpu.claim import workers
 from unrolled.scan.cpu.machine import machine
-from unrolled.scan.cpu.pool import Work, workers
+from unrolled.scan.cpu.pool import Work
 
 SIZES = [(1, 1), (5, 3), (16, 16), (17, 33), (8, 65), (31, 7), (64, 48)]
 

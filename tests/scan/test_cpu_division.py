@@ -9,10 +9,10 @@ from cpu_cases import check, layer, states
 import unrolled as ur
 from unrolled.scan.cpu import gradients, plans
 from unrolled.scan.cpu import layer as layers
+from unrolled.scan.cpu.claim import ALONE
 from unrolled.scan.cpu.division import MANY, Division, cost, division, sharing
 from unrolled.scan.cpu.geometry import Geometry
 from unrolled.scan.cpu.machine import machine
-from unrolled.scan.cpu.pool import ALONE
 from unrolled.scan.cpu.program import forward_kernel
 from unrolled.scan.cpu.shape import panels
 

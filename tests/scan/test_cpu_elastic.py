@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled as ur
 from unrolled.scan import scan
-from unrolled.scan.cpu import elastic, pool, practice, ready, training, trial
+from unrolled.scan.cpu import claim, elastic, practice, ready, training, trial
 from unrolled.scan.cpu.layer import Layer
 
 CASES = [
@@ -245,7 +245,7 @@ def test_many_rows(batch, lengths, steps, runs):
     [("gru", {}, 2, 256), ("lstm", {"bidirectional": True}, 9, 96), ("rnn_tanh", {}, 4, 128)],
 )
 def test_shared_among_workers(name, options, batch, hidden, steps, monkeypatch, two_threads):
-    monkeypatch.setattr(pool, "LONG", 0.0)
+    monkeypatch.setattr(claim, "LONG", 0.0)
     for module in (ready, practice, training):
         monkeypatch.setattr(module, "ALONE", 0.0)
     monkeypatch.setattr(trial.Stalls, "resting", lambda self: False)

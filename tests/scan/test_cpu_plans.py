@@ -14,7 +14,8 @@ import torch
 import unrolled as ur
 from unrolled.scan import stack
 from unrolled.scan.cpu import alike, lent, pack, plans, pool, practice, ready, room, trial
-from unrolled.scan.cpu.pool import Pool, workers
+from unrolled.scan.cpu.claim import workers
+from unrolled.scan.cpu.pool import Pool
 from unrolled.scan.cpu.trial import Trial, trial_of
 
 
@@ -146,7 +147,7 @@ def test_after_interrupts_all_is_as_before(two_threads):
             except InterruptError:
                 count += 1
             assert torch.is_grad_enabled()
-            assert not pool._pool._owner
+            assert not pool.current._owner
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -162,7 +163,7 @@ def test_whoever_is_interrupted_lets_the_workers_go(monkeypatch, two_threads):
     with pytest.raises(KeyboardInterrupt), workers(100.0, Trial()):
         pass
     gc.collect()
-    assert not pool._pool._owner
+    assert not pool.current._owner
 
 
 def test_a_training_step_changes_no_mode(monkeypatch):

@@ -9,9 +9,10 @@ import torch
 from cpu_cases import flat
 
 import unrolled as ur
-from unrolled.scan.cpu import pool, ready, trial
+from unrolled.scan.cpu import claim, pool, ready, trial
+from unrolled.scan.cpu.claim import ALONE, LONG, workers
 from unrolled.scan.cpu.division import cost
-from unrolled.scan.cpu.pool import ALONE, LONG, Pool
+from unrolled.scan.cpu.pool import Pool
 from unrolled.scan.cpu.team import WARM, Team
 
 
@@ -19,6 +20,9 @@ class Clock:
     now = 100.0
 
     def monotonic(self):
+        return self.now
+
+    def perf_counter(self):
         return self.now
 
 
@@ -100,13 +104,13 @@ def test_a_trial_takes_the_faster_way_for_a_while(tried):
 def test_a_call_that_takes_far_longer_alone_is_tried_once(tried):
     few = trial._FEW
     once = [2] * trial._SHARED + [1]
-    assert tried.calls(1e-4, 5e-5, len(once) + few) == once + [2] * few
+    assert tried.calls(1e-4, 4e-5, len(once) + few) == once + [2] * few
 
 
 def test_workers_that_slept_are_given_time(tried, monkeypatch):
     monkeypatch.setattr(trial, "_SPAN", 5e-3)
     assert tried.calls(1e-4, 5e-4, 8) == [2] * 8  # one core for both of them
-    found = tried.calls(1e-4, 5e-5, 22 + trial._FEW)  # now they are apart
+    found = tried.calls(1e-4, 4e-5, 22 + trial._FEW)  # now they are apart
     assert found.count(1) == 1
     assert found.index(1) >= 20
 
@@ -131,6 +135,85 @@ def test_after_a_pause_a_trial_looks_again_soon(tried):
 def test_calls_far_apart_are_not_tried_at_each(tried):
     found = tried.calls(1e-4, 8e-5, 50 * (trial._FEW + len(TRYING)), apart=2 * trial._PAUSE)
     assert 0 < found.count(1) <= 50 * trial._ALONE
+
+
+ASKING = claim._Workers
+
+
+class Settled:
+    """Calls that have workers, awake, and take so many seconds alone or shared."""
+
+    def __init__(self, clock, cost):
+        self.trial, self.clock, self.cost, self.asked = trial.Trial(), clock, cost, 0
+
+    def ask(self, *given):
+        self.asked += 1
+        return ASKING(*given)
+
+    def calls(self, alone, shared, count):
+        found = []
+        for _ in range(count):
+            with workers(self.cost, self.trial) as (_, granted):
+                found.append(granted)
+                self.clock.now += alone if granted == 1 else shared
+            pool.current.team.last = self.clock.now
+        return found
+
+
+@pytest.fixture(params=[ALONE + 1, LONG + 1])
+def settled(request, monkeypatch, two_threads):
+    clock = Clock()
+    for module in (claim, pool, trial):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(trial, "_SPAN", 0.0)
+    monkeypatch.setattr(pool, "current", Pool())
+    monkeypatch.setattr(Pool, "lively", lambda *_: True)
+    made = Settled(clock, request.param)
+    made.short = request.param < LONG
+    monkeypatch.setattr(claim, "_Workers", made.ask)
+    return made
+
+
+def test_calls_that_are_as_ever_go_the_same_way_without_more_ado(settled, set_threads):
+    found = settled.calls(1e-4, 8e-5, 3000)
+    assert settled.asked < 3000 / trial._QUICK + 20 * len(TRYING)
+    assert found.count(1) <= 20 * trial._ALONE
+    assert not pool.current._owner
+    set_threads(1)  # is obeyed at once
+    assert set(settled.calls(1e-4, 8e-5, 40)) == {1}
+    set_threads(2)
+    assert settled.calls(1e-4, 8e-5, 1000)[-900:].count(2) > 800
+    if settled.short:  # the host changes its mind
+        assert set(settled.calls(1e-4, 13e-5, 3000)[-500:]) == {1}
+        asked = settled.asked
+        assert set(settled.calls(1e-4, 13e-5, 5000)) == {1, 2}
+        assert settled.asked - asked < 5000 / trial._QUICK + 5 * len(TRYING)
+
+
+def test_calls_that_stall_go_alone_though_they_went_without_more_ado(settled):
+    settled.calls(1e-4, 8e-5, 500)
+    found = settled.calls(1e-4, 9e-3, 500)  # another program has a core
+    assert found.count(2) < 60
+    found = settled.calls(1e-4, 8e-5, 4000)  # no more
+    assert found[-500:].count(2) > 450
+    assert not pool.current._owner
+
+
+def test_workers_that_sleep_or_that_another_has_are_not_taken(settled):
+    settled.calls(1e-4, 8e-5, 500)
+    while settled.trial.quick < 3:
+        settled.calls(1e-4, 8e-5, 1)
+    with workers(1e6) as (_, count):
+        assert count == 2
+        asked = settled.asked
+        assert settled.calls(1e-4, 8e-5, 1) == [1]
+    assert settled.calls(1e-4, 8e-5, 1) == [2]
+    assert settled.asked == asked
+    settled.clock.now += 2 * WARM
+    settled.calls(1e-4, 8e-5, 1)
+    assert settled.asked == asked + 1
+    assert not pool.current._owner
+    assert len(settled.trial.claims) == 1  # it lies by for the next
 
 
 @torch.no_grad()
@@ -249,7 +332,7 @@ def test_a_layer_goes_on_alone_beside_a_busy_program(monkeypatch, two_threads):
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are listed as Linux lists them")
 def test_torchs_threads_live_on(set_threads, monkeypatch):
     set_threads(6)
-    monkeypatch.setattr(pool, "LONG", 0)
+    monkeypatch.setattr(claim, "LONG", 0)
     monkeypatch.setattr(trial.Stalls, "resting", lambda _: False)
     many, small, large = torch.zeros(1 << 20), ur.GRU(2, 2), ur.LSTM(64, 64)
     x, y = torch.randn(3000, 1, 2), torch.randn(20, 16, 64)

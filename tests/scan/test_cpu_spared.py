@@ -5,7 +5,7 @@ import torch
 from cpu_cases import check, layer, states
 
 import unrolled as ur
-from unrolled.scan.cpu import pool, practice, training, trial
+from unrolled.scan.cpu import claim, practice, training, trial
 from unrolled.scan.cpu.outcome import Outcome
 from unrolled.scan.cpu.program import forward_kernel
 
@@ -60,7 +60,7 @@ def test_what_is_made_again_or_lies_in_two_slots(name, proj_size, threads, set_t
 
 @pytest.mark.usefixtures("guarded")
 def test_one_row_shared_by_units_makes_its_outputs_again(two_threads, monkeypatch):
-    monkeypatch.setattr(pool, "LONG", 0.0)
+    monkeypatch.setattr(claim, "LONG", 0.0)
     for module in (practice, training):
         monkeypatch.setattr(module, "ALONE", 0.0)
     monkeypatch.setattr(trial.Stalls, "resting", lambda self: False)

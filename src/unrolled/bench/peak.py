@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from ..errors import Error
+from ..scan.cpu.claim import LONG, alone, workers
 from ..scan.cpu.machine import assemble, link, machine
-from ..scan.cpu.pool import LONG, Work, alone, workers
+from ..scan.cpu.pool import Work
 
 STEPS = 1_000_000
 """Rounds of multiply-adds in a call: long enough that starting its threads does not count."""

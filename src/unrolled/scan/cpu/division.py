@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 
 from ..stack import Stack
+from .claim import ALONE
 from .geometry import Geometry
 from .machine import L1, Machine, machine_of
-from .pool import ALONE
 from .shape import panels
 
 _MEETING = 0.075

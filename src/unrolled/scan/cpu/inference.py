@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ..stack import Call
+from .claim import workers
 from .division import cost
 from .fields import FIELDS
 from .geometry import Geometry
 from .layer import Layer, place
 from .pack import PARTS, packed
 from .plans import give, take
-from .pool import Work, workers
+from .pool import Work
 from .program import Kernel, forward_kernel
 from .room import empty
 

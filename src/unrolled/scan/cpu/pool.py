@@ -23,16 +23,11 @@ from .cache import library
 from .emit import I64, PTR, Function, Module, Value
 from .machine import machine
 from .sync import LINE, barrier, patience, pause, wait
-from .trial import Trial
 
 _SPINS = 3000
 """How often a worker looks for work before it sleeps: some tens of microseconds."""
-ALONE = 20
-"""Microseconds of work that are not worth sharing."""
 MOST = 64
 """Workers where torch has no team, whoever calls among them."""
-LONG = 200
-"""Microseconds of work that are worth waking workers for."""
 _EAGER = 8
 """Calls in quick succession that sleeping workers could have shared, after which they are woken: that takes
 from some tens of microseconds to milliseconds, which one short call does not repay."""
@@ -137,14 +132,14 @@ class Pool:
     def __init__(self) -> None:
         self._owner: dict[str, int] = {}
         self._slots = _aligned(MOST, _WORDS)
-        self._team = team.Team()
+        self.team = team.Team()
         self._wakes: list[threading.Semaphore] = []
         self._missed, self._last = 0, 0.0
 
     def size(self) -> int:
         """How many workers there are."""
         threads = torch.get_num_threads()
-        return threads if threads <= MOST or self._team.there else MOST
+        return threads if threads <= MOST or self.team.there else MOST
 
     def claim(self, wanted: int, owner: int) -> int:
         """How many workers the owner, a number of its own, may use, all or 1; more than 1: until `free`."""
@@ -158,8 +153,8 @@ class Pool:
 
     def awake(self, wanted: int) -> bool:
         """Whether so many workers would start at once."""
-        if self._team.there:
-            return self._team.warm
+        if self.team.there:
+            return self.team.warm
         count = wanted - 1
         return len(self._wakes) >= count and bool((self._slots[1 : 1 + count, 0] != _ASLEEP).all())
 
@@ -193,13 +188,12 @@ class Pool:
 
         For more than one worker the caller has claimed as many.
         """
-        count = work.count - 1
-        if not count:
+        if work.count == 1:
             work.alone()
             return
-        code = _code()
-        if self._team.run(code.member, work.order):
+        if self.team.run(work.order):
             return
+        code, count = _code(), work.count - 1
         while len(self._wakes) < count:
             self._start()
         self._slots[1 : work.count, 1:] = work.slots[1:, 1:]
@@ -239,7 +233,7 @@ class Work:
             self._lists.append(np.array(words, dtype=np.int64))
             slot[8:10] = len(words) // 3, self._lists[-1].ctypes.data
         self._jobs, self._own = code.jobs, self.slots.ctypes.data
-        self.order = team.Order(self.slots, self.count)
+        self.order = team.Order(code.member, self.slots, self.count)
 
     def alone(self) -> None:
         """All of it by the caller, whose only worker it is for."""
@@ -253,73 +247,14 @@ def _aligned(count: int, each: int) -> np.ndarray:
     return words[skip : skip + count * each].reshape(count, each)
 
 
-_pool = Pool()
+current = Pool()
+"""The one of this process."""
 
 
 def _anew() -> None:
-    global _pool  # noqa: PLW0603 - the threads of the parent are not in the child
-    _pool = Pool()
+    global current  # noqa: PLW0603 - the threads of the parent are not in the child
+    current = Pool()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_anew)
-
-
-class _Alone:
-    """Within the block, whoever calls, without more ado."""
-
-    def __enter__(self) -> tuple[Pool, int]:
-        return _pool, 1
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-alone = _Alone()
-
-
-class workers:  # noqa: N801 - used as a function; contextlib's costs a short call two microseconds
-    """Within the block, the pool and how many of its workers to use for `cost` microseconds of work on one
-    core: as many as torch has, or one.
-
-    A smaller team than torch's own would end the threads that it leaves out, and torch's next operation
-    start them anew, which takes milliseconds.
-
-    trial: of calls of this kind, if they are many: it says whether a short one is shared."""
-
-    __slots__ = ("_begin", "_expected", "_granted", "_pool", "_stalls", "_trial", "_wanted")
-
-    def __init__(self, cost: float, trial: Trial | None = None) -> None:
-        wanted = _pool.size()
-        self._pool, self._trial, self._stalls, self._begin, self._wanted = _pool, None, None, 0.0, wanted
-        if wanted > 1 and trial is not None and trial.stalls.resting():
-            wanted, self._stalls = 1, trial.stalls
-        elif wanted > 1 and cost < LONG:
-            if cost < ALONE or not self._pool.lively(wanted):
-                wanted = 1
-            elif trial is not None:
-                wanted, self._trial = trial.choose(wanted), trial
-        if wanted > 1 and trial is not None:
-            self._stalls = trial.stalls
-        self._wanted, self._expected = wanted, 1e-6 * cost
-
-    def __enter__(self) -> tuple[Pool, int]:
-        self._granted = self._pool.claim(self._wanted, id(self)) if self._wanted > 1 else 1
-        if self._trial is not None or self._stalls is not None:
-            self._begin = time.perf_counter()
-        return self._pool, self._granted
-
-    def __exit__(self, *_: object) -> None:
-        if self._begin and self._granted == self._wanted:
-            seconds = time.perf_counter() - self._begin
-            if self._trial is not None:
-                self._trial.note(self._granted, seconds)
-            if self._stalls is not None:
-                self._stalls.note(self._granted, seconds, self._expected)
-        if self._granted > 1:
-            self._pool.free(id(self))
-
-    def __del__(self) -> None:
-        # An interrupt may have come just before the block, or just after it.
-        if self._wanted > 1:
-            self._pool.free(id(self))

@@ -27,12 +27,12 @@ from .alike import (
     states_of,
     transformed,
 )
+from .claim import ALONE, alone, workers
 from .course import Course, Form
 from .division import cost, most_groups
 from .elastic import fixed, most_steps
 from .lent import outside
 from .plans import take
-from .pool import ALONE, alone, workers
 from .prepared import Asked
 from .program import Kernel, forward_kernel
 from .ragged import Ragged, ragged

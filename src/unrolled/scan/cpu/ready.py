@@ -29,9 +29,10 @@ from .alike import (
     states_of,
     transformed,
 )
+from .claim import ALONE, workers
 from .division import cost
 from .elastic import Elastic, fixed, most_steps
-from .pool import ALONE, Pool, workers
+from .pool import Pool
 from .prepared import Asked, OneStep, Prepared, dense
 from .ragged import Ragged, ragged
 from .trial import Trial

@@ -13,13 +13,14 @@ from torch import Tensor
 from ...errors import Error
 from .. import reference, transforms
 from ..stack import Call
+from .claim import ALONE, alone, workers
 from .course import Course, Form, Step
 from .division import cost, most_groups
 from .gradients import Read
 from .inference import low
 from .pack import Packed
 from .plans import give, take
-from .pool import ALONE, Pool, Work, alone, workers
+from .pool import Pool, Work
 from .program import forward_kernel
 from .ragged import Ragged
 from .sync import LINE

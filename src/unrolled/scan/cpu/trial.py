@@ -14,11 +14,14 @@ from typing import Any
 from .alike import MOST
 
 _SHARED, _ALONE = 8, 3
-"""Calls each way, of which the median counts; of the shared ones that of the last few."""
+"""Calls each way. Of the shared ones the median of the last few counts, of those alone the fastest: the
+first finds its memory in no cache."""
+_CLAIM = 4e-6
+"""Seconds that a shared call takes beside those, to get the workers and to let others have them."""
 _SPAN = 5e-3
 """Seconds that the shared ones take at least: workers that slept may have one core between them until the
 system puts them apart, some milliseconds later."""
-_FAR = 1.5
+_FAR = 2.0
 """How many times as long the first call alone takes where that one says enough."""
 _FEW, _MANY = 32, 2048
 """Calls for which what was found holds, at first and at last: twice as many whenever it is found again."""
@@ -26,6 +29,8 @@ _PAUSE = 0.02
 """Seconds without a call after which workers may have slept."""
 _SLOW, _OFTEN = 2.0, 4
 """What was found holds no more when so many calls on end take so many times as long as then."""
+_QUICK = 15
+"""Calls that go as the last one did, if that was as ever: to ask takes ten microseconds after a kernel."""
 
 
 _STALL, _HOPELESS = 4e-3, 1.5
@@ -46,6 +51,15 @@ class Stalls:
         self._until, self._each, self._limit, self._rest = 0.0, 0.0, _STALL, 1
         self._alone: list[float] = []
 
+    @property
+    def none(self) -> bool:
+        """Whether nothing of the kind has been for a while."""
+        return not self._count and self._rest == 1
+
+    def limit(self, alone: float) -> float:
+        """Seconds from which a shared call seems to have stalled that takes about so many alone."""
+        return max(self._limit, _HOPELESS * alone)
+
     def resting(self) -> bool:
         """Whether calls go alone for now."""
         return self._until > 0.0 and time.monotonic() < self._until
@@ -60,17 +74,15 @@ class Stalls:
                     self._until = 0.0
                     if len(self._alone) == _ALONE:
                         self._limit = _HOPELESS * self._each
-        elif seconds < max(self._limit, _HOPELESS * alone):
+        elif seconds < self.limit(alone):
             self._calm += 1
             if self._calm >= _CALM:
                 self._count, self._lost, self._rest = 0, 0.0, 1
         else:
             self._count, self._calm, self._lost = self._count + 1, 0, self._lost + seconds
             if self._count >= _STALLS:
-                self._until, self._each = (
-                    time.monotonic() + self._rest * self._lost,
-                    self._lost / self._count,
-                )
+                self._until = time.monotonic() + self._rest * self._lost
+                self._each = self._lost / self._count
                 self._count, self._lost = 0, 0.0
                 if len(self._alone) == _ALONE:
                     self._alone = []
@@ -85,11 +97,16 @@ class Trial:
         self._best, self._left, self._holds, self._last = 0, 0, _FEW, 0.0
         self._took: dict[int, list[float]] = {}
         self._trying, self._found, self._slow = False, 0.0, 0
+        self.quick, self.way, self.limit, self._eased = 0, 1, 0.0, 0
+        """How many of the next calls go which way, by so many workers; seconds after which one is odd."""
+        self._expected, self._chosen = 0.0, False
+        self.claims: list[Any] = []
+        """What such calls claim workers with, that lies by."""
 
     def choose(self, most: int) -> int:
         """How many workers the next call gets, 1 or `most`."""
         now = time.monotonic()
-        if now - self._last > _PAUSE:
+        if now - self._last > _PAUSE * (1 + self._eased):
             self._left, self._holds = min(self._left, _FEW), _FEW
         self._last = now
         took = self._took  # Another thread may begin anew.
@@ -101,7 +118,7 @@ class Trial:
             usual = median(shared[-_SHARED // 2 :])
             if len(alone) < _ALONE and not (alone and alone[0] > _FAR * usual):
                 return 1
-            self._settle(*min((usual, most), (median(alone), 1)))
+            self._settle(*min((usual + _CLAIM, most), (min(alone), 1)))
         self._left -= 1
         return self._best if self._best in (1, most) else most
 
@@ -118,6 +135,31 @@ class Trial:
         self._slow = self._slow + 1 if seconds > _SLOW * self._found else 0
         if self._slow >= _OFTEN:
             self._left, self._holds, self._slow = 0, _FEW, 0
+
+    def took(self, count: int, seconds: float, alone: float, chosen: bool) -> None:
+        """Notes what a call by so many workers took, and about what it takes alone. If all is as ever, the
+        next few go the same way without more ado. chosen: whether `choose` has said which."""
+        self._eased = 0
+        if chosen:
+            self.note(count, seconds)
+        if count > 1 or not chosen:
+            self.stalls.note(count, seconds, alone)
+            if count == 1 or not self.stalls.none:
+                return
+        if not chosen:
+            self._eased, self.limit = _QUICK, self.stalls.limit(alone)
+        elif not self._trying and not self._slow and self._left > 0:
+            self._eased, self.limit = min(self._left, _QUICK), self.stalls.limit(alone)
+            self.limit = min(self.limit, _SLOW * self._found)
+            self._left -= self._eased
+        self._expected, self._chosen, self.way, self.quick = alone, chosen, count, self._eased
+
+    def odd(self, seconds: float) -> None:
+        """Notes a call that went without more ado and took longer than the limit."""
+        self.quick, self._eased = 0, 0
+        if self._chosen:
+            self.note(self.way, seconds)
+        self.stalls.note(self.way, seconds, self._expected)
 
 
 _known: dict[Any, Trial] = {}
