@@ -91,7 +91,7 @@ def choose(call: Call) -> Explanation:
 
 def free() -> bool:
     """Whether no engine was asked for and nobody watches."""
-    return _forced.get() is None and _program() is None and not watching.watched()
+    return _forced.get() is None and _program() is None and watching.current.get() is None
 
 
 def again(
@@ -111,7 +111,9 @@ def again(
     batch_first: None for a step of a cell, from input (batch, feature) and states (batch, size) each.
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers."""
-    if torch.compiler.is_compiling() or watching.watched() or len(parameters) != len(stack.shapes):
+    if torch.compiler.is_compiling() or watching.current.get() is not None:
+        return None
+    if len(parameters) != len(stack.shapes):
         return None
     wanted = _forced.get() or _program()
     if wanted is not None and wanted != "cpu":

@@ -21,27 +21,23 @@ class Watched:
     states: tuple[Tensor, ...]
 
 
-_watching: ContextVar[list[Watched] | None] = ContextVar("unrolled_watching", default=None)
+current: ContextVar[list[Watched] | None] = ContextVar("unrolled_watching", default=None)
+"""What those who watch have seen; None: nobody watches."""
 
 
 @contextmanager
 def watch() -> Iterator[list[Watched]]:
     """Within the block, what every scan of this thread was called with and gave, in order."""
     watched: list[Watched] = []
-    token = _watching.set(watched)
+    token = current.set(watched)
     try:
         yield watched
     finally:
-        _watching.reset(token)
-
-
-def watched() -> bool:
-    """Whether anyone watches."""
-    return _watching.get() is not None
+        current.reset(token)
 
 
 def note(call: Call, output: Tensor, states: tuple[Tensor, ...]) -> None:
     """Keeps a call that has run, if anyone watches."""
-    watched = _watching.get()
+    watched = current.get()
     if watched is not None:
         watched.append(Watched(call, output, states))

@@ -68,8 +68,12 @@ _rooms: dict[int, deque[_Room]] = {}
 
 def maker(shape: Sequence[int], dtype: torch.dtype) -> Callable[[], Tensor]:
     """Makes uninitialised numbers in this shape."""
-    stride = [prod(shape[i + 1 :]) for i in range(len(shape))]
-    return partial(_make, tuple(shape), tuple(stride), dtype, prod(shape) * dtype.itemsize)
+    return partial(_make, tuple(shape), strides(shape), dtype, prod(shape) * dtype.itemsize)
+
+
+def strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Those of numbers that lie densely in this shape."""
+    return tuple([prod(shape[i + 1 :]) for i in range(len(shape))])
 
 
 def _make(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, size: int) -> Tensor:
