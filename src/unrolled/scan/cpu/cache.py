@@ -57,14 +57,19 @@ def key(kind: str, host: Machine, shape: Shape | None) -> str:
 
 
 def library(
-    emit: Callable[[], str], kind: str, names: tuple[str, ...], host: Machine, shape: Shape | None = None
+    emit: Callable[[], str],
+    kind: str,
+    names: tuple[str, ...],
+    host: Machine,
+    shape: Shape | None = None,
+    level: int = 2,
 ) -> dict[str, int]:
     """The addresses of a kernel's functions for such a host, from the disk if it is there whole, else
-    compiled."""
+    compiled; level: with which passes."""
     name = key(kind, host, shape) + ".o"
     code = _read(name)
     if code is None:
-        code = assemble(emit())
+        code = assemble(emit(), level)
         _write(name, code)
     return link(code, names)
 

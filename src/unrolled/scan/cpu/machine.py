@@ -120,13 +120,13 @@ def _target() -> Any:
     )
 
 
-def assemble(text: str) -> bytes:
-    """The object code of a module of LLVM IR."""
+def assemble(text: str, level: int = 2) -> bytes:
+    """The object code of a module of LLVM IR; level: LLVM's passes, as its -O counts them."""
     binding = _binding()
     module = binding.parse_assembly(text)
     module.verify()
     target = _target()
-    options = binding.create_pipeline_tuning_options(speed_level=2)
+    options = binding.create_pipeline_tuning_options(speed_level=level)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     builder = binding.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)

@@ -16,6 +16,10 @@ from .machine import Machine, machine_of
 from .shape import Shape
 from .trace import graph_of, vector_count
 
+_LESS = 1
+"""The level of what a training step needs after its forward pass: a tenth less to wait for at the first,
+and as fast. Forward kernels would be some hundredths slower at one row."""
+
 
 class Kernel(NamedTuple):
     """A compiled function (block, rank) and what it was made for."""
@@ -48,7 +52,7 @@ def feed_kernels(columns: int, machine: Machine) -> dict[str, int]:
 @cache
 def products_after(machine: Machine) -> dict[str, int]:
     """The addresses of the kernels that run after a backward scan; the same for every cell."""
-    return library(lambda: after.emit(machine), "after", after.NAMES, machine)
+    return library(lambda: after.emit(machine), "after", after.NAMES, machine, level=_LESS)
 
 
 def _made_for(stack: Stack) -> tuple[Cell, bool, bool, Machine]:
@@ -70,5 +74,6 @@ def _kernel(
         raise TypeError(graph)
     plan = keep(graph, output_is_state=not projected) if training else None
     shape = Shape(graph, vector_count(cell, bias), projected, host, plan)
-    made = library(lambda: emit(shape), name, (name,), host, shape)
+    level = _LESS if name == "backward" else 2
+    made = library(lambda: emit(shape), name, (name,), host, shape, level)
     return Kernel(made[name], shape)
