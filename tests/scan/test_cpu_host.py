@@ -13,6 +13,7 @@ from cpu_cases import EVERY, flat, layer, repeat
 
 import unrolled as ur
 from unrolled.scan.cpu import cache, fills, team
+from unrolled.scan.cpu import machine as machines
 from unrolled.scan.cpu.cache import folder
 from unrolled.scan.cpu.machine import machine
 from unrolled.scan.cpu.program import forward_kernel
@@ -215,6 +216,35 @@ def test_spawn():
 def test_other_vector_widths():
     started = [start(PROGRAM, UNROLLED_CPU_WIDTH=width) for width in ("4", "8", "16")]
     assert [finish(p) for p in started] == ["agrees\n"] * len(started)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["lstm", "slstm"])
+def test_the_bits_are_the_same_in_narrow_vectors(name, monkeypatch):
+    for size, hidden in ((4, 3), (9, 7)):
+        x = torch.randn(5, 6, size)
+        wanted = flat(layer(name, size, hidden)(x))
+        with monkeypatch.context() as patch:
+            patch.setattr(machines, "_narrowed", lambda host, *_: host)
+            got = flat(layer(name, size, hidden)(x))
+        assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+
+
+@pytest.mark.parametrize("kind", [ur.RNN, ur.LSTM])
+def test_layers_that_are_wider_than_the_next_give_the_same_bits(kind):
+    """Of 40 features the first layer has wider vectors than the second, and so has the whole."""
+    module, x = kind(40, 8, num_layers=2), torch.randn(30, 3, 40)
+    trained, state = module(x)[0].detach(), None
+    with torch.no_grad():
+        for _ in range(3):
+            whole = module(x)[0]
+        steps = []
+        for step in x.split(1):
+            output, state = module(step, state)
+            steps.append(output)
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, torch.full((3,), 30))
+        padded, _ = torch.nn.utils.rnn.pad_packed_sequence(module(packed)[0])
+    assert all(torch.equal(got, whole) for got in (trained, torch.cat(steps), padded))
 
 
 def test_vectors_are_no_wider_than_few_units_fill(monkeypatch):

@@ -216,6 +216,17 @@ def test_workers_that_sleep_or_that_another_has_are_not_taken(settled):
     assert len(settled.trial.claims) == 1  # it lies by for the next
 
 
+def test_a_trial_that_changes_its_mind_meanwhile_leaves_nobody_the_workers(settled):
+    settled.calls(1e-4, 8e-5, 500)
+    while not settled.trial.quick:
+        settled.calls(1e-4, 8e-5, 1)
+    call = workers(settled.cost, settled.trial)
+    settled.trial.way = 1  # by another thread
+    with call as (_, count):
+        assert count == 1
+    assert not pool.current._owner
+
+
 @torch.no_grad()
 def test_short_calls_are_the_same_shared_or_not(monkeypatch, two_threads):
     monkeypatch.setattr(Pool, "lively", lambda self, wanted: True)

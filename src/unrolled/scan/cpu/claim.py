@@ -44,7 +44,10 @@ def workers(cost: float, trial: Trial | None = None) -> _Alone | _Claim | _Worke
             return alone
         begin = time.perf_counter()
         if begin - pool.current.team.last < team.WARM and torch.get_num_threads() == trial.way:
-            claim = trial.claims.pop() if trial.claims else _Claim(trial)
+            try:
+                claim = trial.claims.pop()
+            except IndexError:
+                claim = _Claim(trial)
             claim.begin = begin
             return claim
         trial.quick = 0
@@ -67,10 +70,10 @@ class _Claim:
 
     def __exit__(self, *_: object) -> None:
         seconds, trial = time.perf_counter() - self.begin, self._trial
-        if self._granted > 1:
-            self._pool.free(id(self))
-            if seconds > trial.limit:
-                trial.odd(seconds)
+        # Whatever was granted: another thread may have changed the trial's mind meanwhile.
+        self._pool.free(id(self))
+        if self._granted > 1 and seconds > trial.limit:
+            trial.odd(seconds)
         trial.claims.append(self)
 
     def __del__(self) -> None:

@@ -38,7 +38,7 @@ class Machine(NamedTuple):
     @property
     def bfloat16(self) -> bool:
         """Whether an instruction rounds a vector to bfloat16."""
-        return self.width == 16 and "+avx512bf16" in self.features.split(",")
+        return (self.width == 16 or self.narrowed) and "+avx512bf16" in self.features.split(",")
 
 
 def machine() -> Machine:
@@ -51,15 +51,17 @@ def machine_of(stack: Stack) -> Machine:
     not overridden.
 
     Empty lanes take as long as full ones, and some cores' clocks go down for a while after a wide vector
-    instruction, in which the Python between two calls is slower by a quarter.
+    instruction, in which the Python between two calls is slower by a quarter. The bits are the same.
     """
-    if "UNROLLED_CPU_WIDTH" in os.environ:
+    if os.environ.get("UNROLLED_CPU_WIDTH"):
         return machine()
     return _narrowed(machine(), stack.hidden_size, stack.input_size)
 
 
 @cache
 def _narrowed(host: Machine, units: int, features: int) -> Machine:
+    if host.avx512 and "+avx512vl" not in host.features.split(","):
+        return host
     for width in (4, 8):
         # Of many features the units of all gates fill a wider vector.
         if units <= width < host.width and features <= 4 * width:

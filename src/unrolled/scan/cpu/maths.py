@@ -165,11 +165,13 @@ class Maths:
     def _ratio(self, a: Value, b: Value) -> Value:
         """a / b for 1 <= b < 2^127 and |a| <= b, by the approximate reciprocal where there is one."""
         f = self.f
-        if not machine().avx512 or f.module.width != 16:
+        if not machine().avx512:
             return self.div(a, b)
-        parts = [f.part(b, i) for i in range(f.width // 16)]
-        zeros, every = f.part(self.constant(0.0), 0), f.int(-1, "i16")
-        name = "llvm.x86.avx512.rcp14.ps.512"
+        # In narrowed vectors too: few units give the same bits whatever they are computed beside.
+        width = f.module.width
+        parts = [f.part(b, i) for i in range(f.width // width)]
+        zeros, every = f.part(self.constant(0.0), 0), f.int(-1, "i16" if width == 16 else "i8")
+        name = f"llvm.x86.avx512.rcp14.ps.{32 * width}"
         y = f.join([f.call(f.module.vector, name, [part, zeros, every]) for part in parts])
         # As y is off by 2^-14 of itself, a rest of 2^-14 of a is left, and of that again 2^-14.
         q = self.mul(a, y)
