@@ -82,7 +82,7 @@ class _Claim:
 
 
 class _Workers:
-    """Whether calls of this kind are shared is found out or looked at again."""
+    """One worker or all, as the cost, the workers' sleep and the trial have it; the trial is told how it went."""
 
     __slots__ = ("_begin", "_chosen", "_expected", "_granted", "_pool", "_trial", "_wanted")
 
@@ -108,7 +108,7 @@ class _Workers:
 
     def __exit__(self, *_: object) -> None:
         if self._trial is not None and self._begin and self._granted == self._wanted:
-            self._trial.took(self._granted, time.perf_counter() - self._begin, self._expected, self._chosen)
+            self._trial.ended(self._granted, time.perf_counter() - self._begin, self._expected, self._chosen)
         if self._granted > 1:
             self._pool.free(id(self))
 

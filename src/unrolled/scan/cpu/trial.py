@@ -52,7 +52,7 @@ class Stalls:
         self._alone: list[float] = []
 
     @property
-    def none(self) -> bool:
+    def quiet(self) -> bool:
         """Whether nothing of the kind has been for a while."""
         return not self._count and self._rest == 1
 
@@ -136,7 +136,7 @@ class Trial:
         if self._slow >= _OFTEN:
             self._left, self._holds, self._slow = 0, _FEW, 0
 
-    def took(self, count: int, seconds: float, alone: float, chosen: bool) -> None:
+    def ended(self, count: int, seconds: float, alone: float, chosen: bool) -> None:
         """Notes what a call by so many workers took, and about what it takes alone. If all is as ever, the
         next few go the same way without more ado. chosen: whether `choose` has said which."""
         self._eased = 0
@@ -144,14 +144,14 @@ class Trial:
             self.note(count, seconds)
         if count > 1 or not chosen:
             self.stalls.note(count, seconds, alone)
-            if count == 1 or not self.stalls.none:
+            if count == 1 or not self.stalls.quiet:
                 return
-        if not chosen:
-            self._eased, self.limit = _QUICK, self.stalls.limit(alone)
-        elif not self._trying and not self._slow and self._left > 0:
-            self._eased, self.limit = min(self._left, _QUICK), self.stalls.limit(alone)
-            self.limit = min(self.limit, _SLOW * self._found)
+        self._eased, self.limit = _QUICK, self.stalls.limit(alone)
+        if chosen:
+            unsure = self._trying or self._slow > 0
+            self._eased = 0 if unsure else max(0, min(self._left, _QUICK))
             self._left -= self._eased
+            self.limit = min(self.limit, _SLOW * self._found)
         self._expected, self._chosen, self.way, self.quick = alone, chosen, count, self._eased
 
     def odd(self, seconds: float) -> None:
