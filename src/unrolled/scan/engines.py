@@ -12,8 +12,8 @@ from functools import cache
 from types import ModuleType
 from typing import Protocol
 
-import torch
-from torch import Tensor
+from torch import Tensor, is_autocast_enabled, is_grad_enabled
+from torch.compiler import is_compiling
 
 from ..cells import Cell
 from ..errors import EngineWarning, Error
@@ -111,7 +111,7 @@ def again(
     batch_first: None for a step of a cell, from input (batch, feature) and states (batch, size) each.
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers."""
-    if torch.compiler.is_compiling() or watching.current.get() is not None:
+    if is_compiling() or watching.current.get() is not None:
         return None
     if len(parameters) != len(stack.shapes):
         return None
@@ -119,12 +119,12 @@ def again(
     if wanted is not None and wanted != "cpu":
         return None
     lower = None
-    if torch.is_autocast_enabled("cpu"):
+    if is_autocast_enabled("cpu"):
         own = parameters[0].dtype
         lower = autocast.lowered(stack, autocast.state_dtype(state, input, own), own)
         if state is not None or not isinstance(input, Tensor) or input.dtype is not own:
             input, state = autocast.widened(input, state, own)
-    known = _practice() if torch.is_grad_enabled() else _ready()
+    known = _practice() if is_grad_enabled() else _ready()
     return known.again(stack, input, parameters, state, lengths, reset, batch_first, lower, sizes, drops)
 
 

@@ -8,6 +8,8 @@ from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd import forward_ad
 
 _NONE: frozenset[str] = frozenset()
+# To find a function in its module takes as long as to call it.
+_depth, _tracing = _functorch.get_dynamic_layer_stack_depth, torch._C._get_tracing_state
 
 
 def functional() -> int:
@@ -23,11 +25,7 @@ functional._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMembe
 
 def inside() -> bool:
     """Whether any is active."""
-    return bool(
-        _functorch.get_dynamic_layer_stack_depth()
-        or forward_ad._current_level >= 0
-        or torch._C._get_tracing_state()
-    )
+    return bool(_depth() or forward_ad._current_level >= 0 or _tracing())
 
 
 def active() -> frozenset[str]:

@@ -84,7 +84,7 @@ class Copies:
 
     def run(self, bases: Sequence[int], pool: Pool | None) -> None:
         """Does them all; without a pool they are for one worker."""
-        self._fills.give(bases)
+        self._fills.give(*bases)
         if pool is None:
             self._work.alone()
         else:

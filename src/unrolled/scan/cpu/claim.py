@@ -82,7 +82,7 @@ class _Claim:
 
 
 class _Workers:
-    """One worker or all, as the cost, the workers' sleep and the trial have it; the trial is told how it went."""
+    """One worker or all, as cost, workers' sleep and trial have it; the trial is told how it went."""
 
     __slots__ = ("_begin", "_chosen", "_expected", "_granted", "_pool", "_trial", "_wanted")
 
@@ -108,7 +108,9 @@ class _Workers:
 
     def __exit__(self, *_: object) -> None:
         if self._trial is not None and self._begin and self._granted == self._wanted:
-            self._trial.ended(self._granted, time.perf_counter() - self._begin, self._expected, self._chosen)
+            self._trial.ended(
+                self._granted, time.perf_counter() - self._begin, self._expected, self._chosen
+            )
         if self._granted > 1:
             self._pool.free(id(self))
 

@@ -173,7 +173,7 @@ class Course:
                 cut(group, time)
         if self._fills is None:
             self._fills = self._laid_out(tensors, bases, own)
-        self._fills.give(bases)
+        self._fills.give(*bases)
         return self._fills
 
     def back(self, dx: bool, dinitial: bool, count: int) -> Backward:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ class Fills:
 
     def __init__(self, bases: int) -> None:
         self.bases = np.zeros(bases, dtype=np.int64)
-        self._pack, self._words = struct.Struct(f"{bases}q").pack_into, self.bases.data
+        self.give: Callable[..., None] = partial(struct.Struct(f"{bases}q").pack_into, self.bases.data, 0)
+        """Notes the bases, each an argument, for `fill`, or for the `job`."""
         self._table: list[int] = []
         self.words: set[int] = set()
         """All words of blocks that are given: `add`'s, whose blocks are alike."""
@@ -42,10 +43,6 @@ class Fills:
         self._table += [*places, offset]
         self._kept += [array, source]
         self._sealed = None
-
-    def give(self, bases: Sequence[int]) -> None:
-        """Notes the bases for `fill`, or for the `job`."""
-        self._pack(self._words, 0, *bases)
 
     def fill(self) -> None:
         """Fills in the bases as they are."""

@@ -11,8 +11,8 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,12 +232,9 @@ class Work:
         for slot, words in zip(self.slots, lists, strict=True):
             self._lists.append(np.array(words, dtype=np.int64))
             slot[8:10] = len(words) // 3, self._lists[-1].ctypes.data
-        self._jobs, self._own = code.jobs, self.slots.ctypes.data
+        self.alone: Callable[[], None] = partial(code.jobs, self.slots.ctypes.data)
+        """Does all of it by the caller, whose only worker it is for."""
         self.order = team.Order(code.member, self.slots, self.count)
-
-    def alone(self) -> None:
-        """All of it by the caller, whose only worker it is for."""
-        self._jobs(self._own)
 
 
 def _aligned(count: int, each: int) -> np.ndarray:

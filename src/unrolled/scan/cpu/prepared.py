@@ -92,7 +92,7 @@ class Laid:
     def _done(self, pool: Pool | None, bases: Sequence[int], made: list[Tensor]) -> Result | None:
         """The work, which writes the output and last states that were made for it; None: the parameters do
         not hold what they held."""
-        self._fills.give(bases)
+        self._fills.give(*bases)
         if pool is None:
             self._work.alone()
         else:
@@ -229,7 +229,7 @@ class Prepared(Laid):
         if self._one_step:
             made.insert(0, made[0])
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]
-        bases = [x.data_ptr(), *[t.data_ptr() for t in made], *initial]
+        bases = [*map(Tensor.data_ptr, (x, *made)), *initial]
         if reset is not None or lengths is not None:
             bases += self._more(lengths, reset)
         return self._done(pool, bases, made)

@@ -221,7 +221,7 @@ def _run(
         ready = waiting.pop()
     except IndexError:
         ready = None
-    moved = ready is not None and [p.data_ptr() for p in parameters] != ready.addresses
+    moved = ready is not None and list(map(Tensor.data_ptr, parameters)) != ready.addresses
     if ready is None or (moved and not ready.renew(parameters, pool)):
         ready = _made(kind, pool, count, parameters, Asked(x, lengths, reset, batch_first, lower))
         if ready is None:
