@@ -26,6 +26,12 @@ _EACH, _SIZES = 16, 64
 """Pieces of one size, and sizes."""
 
 _holders: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
+try:
+    # As torch's compiler makes a tensor of another's memory: no view, and without the way through the
+    # dispatcher, which takes some ten microseconds after a kernel.
+    _alias = torch._C._dynamo.guards._reinterpret_tensor  # pyright: ignore[reportAttributeAccessIssue]
+except AttributeError:
+    _alias = None
 
 
 def outside() -> AbstractContextManager[Any]:
@@ -42,6 +48,7 @@ class _Room:
         with outside():
             self._storage = torch.empty(size, dtype=torch.uint8).untyped_storage()
         self._address, self._alone = self._storage.data_ptr(), self._known_to()
+        self._numbers: dict[torch.dtype, Tensor] = {}
 
     def _known_to(self) -> tuple[int, int]:
         """How many hold it, in Python and in C++."""
@@ -59,8 +66,16 @@ class _Room:
         return self._storage.data_ptr() == self._address
 
     def tensor(self, shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor of it, which is nobody's view."""
-        return torch.empty(0, dtype=dtype).set_(self._storage, 0, shape, stride)
+        """A tensor of it, which is nobody's view; nobody else has one."""
+        if _alias is None:
+            return torch.empty(0, dtype=dtype).set_(self._storage, 0, shape, stride)
+        numbers = self._numbers.get(dtype)
+        if numbers is None:
+            with outside():
+                numbers = torch.empty(0, dtype=dtype).set_(self._storage)
+            self._numbers[dtype] = numbers
+            self._alone = self._known_to()
+        return _alias(numbers, shape, stride, 0)
 
 
 _rooms: dict[int, deque[_Room]] = {}
@@ -91,17 +106,18 @@ def _make(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, s
 
 
 def _free(rooms: deque[_Room]) -> _Room | None:
-    """One that nobody has, taken from the others so that no other thread takes it."""
+    """One that nobody has, the last that was made if there are more, for it is in the caches; taken from the
+    others so that no other thread takes it."""
     for _ in range(len(rooms)):
         try:
-            room = rooms.popleft()
+            room = rooms.pop()
         except IndexError:  # another thread has them
             return None
         if room.free:
             if room.sound:
                 return room
         else:
-            rooms.append(room)
+            rooms.appendleft(room)
     return None
 
 
