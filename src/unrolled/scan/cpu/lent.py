@@ -42,28 +42,20 @@ def outside() -> AbstractContextManager[Any]:
 
 
 class _Room:
-    """A storage, and where it was when it was made: it moves when somebody shares or resizes it."""
+    """A storage, and what was known of it when it was made: it moves when somebody shares or resizes it."""
 
     def __init__(self, size: int) -> None:
         with outside():
             self._storage = torch.empty(size, dtype=torch.uint8).untyped_storage()
-        self._address, self._alone = self._storage.data_ptr(), self._known_to()
+        self.alone = self.known()
+        """What is known of it while nobody has a tensor of it, nor the storage itself."""
         self._numbers: dict[torch.dtype, Tensor] = {}
 
-    def _known_to(self) -> tuple[int, int]:
-        """How many hold it, in Python and in C++."""
+    def known(self) -> tuple[int, int, int]:
+        """Where it is, and how many hold it in Python and in C++."""
         storage: Any = self._storage
-        return sys.getrefcount(storage), 0 if _holders is None else _holders(storage._cdata)
-
-    @property
-    def free(self) -> bool:
-        """Whether there is no tensor of it, nor the storage itself in somebody's hands."""
-        return self._known_to() == self._alone
-
-    @property
-    def sound(self) -> bool:
-        """Whether it is still where it was."""
-        return self._storage.data_ptr() == self._address
+        holders = 0 if _holders is None else _holders(storage._cdata)
+        return storage.data_ptr(), sys.getrefcount(storage), holders
 
     def tensor(self, shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A tensor of it, which is nobody's view; nobody else has one."""
@@ -74,7 +66,7 @@ class _Room:
             with outside():
                 numbers = torch.empty(0, dtype=dtype).set_(self._storage)
             self._numbers[dtype] = numbers
-            self._alone = self._known_to()
+            self.alone = self.known()
         return _alias(numbers, shape, stride, 0)
 
 
@@ -106,17 +98,18 @@ def _make(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, s
 
 
 def _free(rooms: deque[_Room]) -> _Room | None:
-    """One that nobody has, the last that was made if there are more, for it is in the caches; taken from the
+    """One that nobody has, of several the one that was used last, for it is in the caches; taken from the
     others so that no other thread takes it."""
     for _ in range(len(rooms)):
         try:
             room = rooms.pop()
         except IndexError:  # another thread has them
             return None
-        if room.free:
-            if room.sound:
-                return room
-        else:
+        known = room.known()
+        if known == room.alone:
+            return room
+        # One that has moved is not used again, whoever has it.
+        if known[0] == room.alone[0]:
             rooms.appendleft(room)
     return None
 
