@@ -1,6 +1,8 @@
 """Memory that is used again: by nobody while somebody has it, in whatever way."""
 
 import gc
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -63,6 +65,43 @@ def test_shared_or_resized_memory_is_not_used_again():
     del resized
     again = room.empty(SIZE)
     assert again.untyped_storage().nbytes() == 4 * again.numel()
+
+
+def test_memory_that_became_smaller_where_it_was_is_not_used_again(monkeypatch):
+    kept = room.empty(SIZE)
+    storage = kept.untyped_storage()
+    del kept
+    own = lent._rooms[storage.nbytes()][0]
+    address, size, *holders = own.alone
+    # As after resize_(0) and resize_(fewer), when the allocator gives the same address.
+    monkeypatch.setattr(own, "known", lambda: (address, size // 2, *holders))
+    del storage
+    again = room.empty(SIZE)
+    assert again.data_ptr() != address
+    assert own not in lent._rooms[size]
+
+
+_SHRINKING = """
+import torch, unrolled as ur
+layer, x = ur.RNN(32, 256), torch.randn(100, 32, 32)
+torch.empty(8 << 20, dtype=torch.uint8)  # from here on the heap gives blocks as large, and the same again
+with torch.no_grad():
+    for _ in range(3):
+        layer(x)
+    for _ in range(3):
+        out = layer(x)[0]
+        out.untyped_storage().resize_(0)
+        out.untyped_storage().resize_(200_000)
+        del out
+        out = layer(x)[0]
+        assert out.untyped_storage().nbytes() == out.nbytes
+"""
+
+
+def test_no_kernel_writes_beyond_an_output_that_was_shrunk():
+    # In a process of its own, where the allocator gives the same address again.
+    done = subprocess.run([sys.executable, "-c", _SHRINKING], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_its_sum_and_its_number_are_bounded(monkeypatch):

@@ -42,7 +42,7 @@ def outside() -> AbstractContextManager[Any]:
 
 
 class _Room:
-    """A storage, and what was known of it when it was made: it moves when somebody shares or resizes it."""
+    """A storage, and what is known of it while nobody has it: shared or resized, it is another one."""
 
     def __init__(self, size: int) -> None:
         with outside():
@@ -50,15 +50,16 @@ class _Room:
         self.alone = self.known()
         """What is known of it while nobody has a tensor of it, nor the storage itself."""
         self._numbers: dict[torch.dtype, Tensor] = {}
+        """All of it as numbers of a dtype, of which tensors are made; each holds it, alone as well."""
 
-    def known(self) -> tuple[int, int, int]:
-        """Where it is, and how many hold it in Python and in C++."""
+    def known(self) -> tuple[int, int, int, int]:
+        """Where it is, of how many bytes, and how many hold it in Python and in C++."""
         storage: Any = self._storage
         holders = 0 if _holders is None else _holders(storage._cdata)
-        return storage.data_ptr(), sys.getrefcount(storage), holders
+        return storage.data_ptr(), storage.nbytes(), sys.getrefcount(storage), holders
 
     def tensor(self, shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor of it, which is nobody's view; nobody else has one."""
+        """A tensor of it, which is nobody's view; for who has found that nobody else has one."""
         if _alias is None:
             return torch.empty(0, dtype=dtype).set_(self._storage, 0, shape, stride)
         numbers = self._numbers.get(dtype)
@@ -98,8 +99,8 @@ def _make(shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, s
 
 
 def _free(rooms: deque[_Room]) -> _Room | None:
-    """One that nobody has, of several the one that was used last, for it is in the caches; taken from the
-    others so that no other thread takes it."""
+    """One that nobody has, of those not found in use yet the one lent last, for it is in the caches; taken
+    from the others so that no other thread takes it."""
     for _ in range(len(rooms)):
         try:
             room = rooms.pop()
@@ -108,8 +109,8 @@ def _free(rooms: deque[_Room]) -> _Room | None:
         known = room.known()
         if known == room.alone:
             return room
-        # One that has moved is not used again, whoever has it.
-        if known[0] == room.alone[0]:
+        # What has another place or size is not used again, whoever has it: kernels would write beyond it.
+        if known[:2] == room.alone[:2]:
             rooms.appendleft(room)
     return None
 
