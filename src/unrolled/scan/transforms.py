@@ -33,9 +33,9 @@ def active() -> frozenset[str]:
     if not inside():
         return _NONE
     found = {"forward"} if forward_ad._current_level >= 0 else set()
-    if torch._C._get_tracing_state():
+    if _tracing():
         found.add("trace")
-    if _functorch.get_dynamic_layer_stack_depth():
+    if _depth():
         found |= {i.key().name.lower() for i in _functorch.get_interpreter_stack() or ()}
     return frozenset(found)
 

@@ -24,7 +24,7 @@ class Fills:
     def __init__(self, bases: int) -> None:
         self.bases = np.zeros(bases, dtype=np.int64)
         self.give: Callable[..., None] = partial(struct.Struct(f"{bases}q").pack_into, self.bases.data, 0)
-        """Notes the bases, each an argument, for `fill`, or for the `job`."""
+        """Notes the bases, each an argument, for `fill`, or for `work`."""
         self._table: list[int] = []
         self.words: set[int] = set()
         """All words of blocks that are given: `add`'s, whose blocks are alike."""
