@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from . import dynamo
 from .errors import Error
 from .options import check_options
-from .scan import Call, Explanation, Stack, State, aten, engines, folded, scan, validate
+from .scan import Call, Explanation, Stack, State, anew, aten, engines, folded, scan, validate
 from .scripting import Scriptable
 from .symbolic import Proxy, leaf
 from .text import Batch
@@ -113,16 +113,14 @@ class Scanned(Scriptable):
     ) -> tuple[Tensor, Any]:
         """The one place where a layer computes; every way to call it ends here, but for packed sequences
         that are read as they lie (`_packed`)."""
-        return scan(
-            self.stack,
-            input,
-            self._flat(),
-            state,
-            lengths=lengths,
-            reset=reset,
-            batch_first=batch_first,
-            training=self.training,
-        )
+        # As `scan`, with one call of Python less, of which a short call has few.
+        stack, training, parameters = self.stack, self.training, self._flat()
+        drops = training and stack.drops
+        done = engines.again(stack, input, parameters, state, lengths, reset, batch_first, None, drops)
+        if done is None:
+            return anew(stack, input, parameters, state, lengths, reset, batch_first, training)
+        output, states = done
+        return output, states[0] if len(states) == 1 else states
 
     def _call(
         self, input: Any, state: Any, lengths: Any, reset: Any, batch_first: bool

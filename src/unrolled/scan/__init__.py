@@ -21,6 +21,7 @@ __all__ = [
     "State",
     "Watched",
     "Weights",
+    "anew",
     "engine",
     "folded",
     "run",
@@ -60,16 +61,30 @@ def scan(
 
     Raises Error or TypeError for wrong arguments.
     """
-    if type(lengths) is list and all([type(n) is int and 0 <= n < 1 << 63 for n in lengths]):
-        lengths = torch.tensor(lengths, dtype=torch.int64)
     drops = training and stack.drops
     done = engines.again(stack, input, parameters, state, lengths, reset, batch_first, None, drops)
-    if done is not None:
-        output, states = done
-        return output, states[0] if len(states) == 1 else states
+    if done is None:
+        return anew(stack, input, parameters, state, lengths, reset, batch_first, training)
+    output, states = done
+    return output, states[0] if len(states) == 1 else states
+
+
+def anew(
+    stack: Stack,
+    input: Tensor,
+    parameters: Sequence[Tensor],
+    state: State | None,
+    lengths: Tensor | Sequence[int] | None,
+    reset: Tensor | None,
+    batch_first: bool,
+    training: bool,
+) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+    """`scan` of a call that `engines.again` does not know."""
+    done = None
     call, single = validate(stack, input, parameters, state, lengths, reset, batch_first, training)
     if single:
         # Now it has a batch axis.
+        drops = training and stack.drops
         done = engines.again(stack, call.input, parameters, call.hx, None, call.reset, True, None, drops)
     output, states = done or run(call)
     if single:

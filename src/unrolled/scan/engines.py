@@ -12,8 +12,8 @@ from functools import cache
 from types import ModuleType
 from typing import Protocol
 
-from torch import Tensor, is_autocast_enabled, is_grad_enabled
-from torch.compiler import is_compiling
+from torch import Tensor, int64, is_autocast_enabled, is_grad_enabled, tensor
+from torch.compiler import is_dynamo_compiling
 
 from ..cells import Cell
 from ..errors import EngineWarning, Error
@@ -111,13 +111,15 @@ def again(
     batch_first: None for a step of a cell, from input (batch, feature) and states (batch, size) each.
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers."""
-    if is_compiling() or watching.current.get() is not None:
+    if is_dynamo_compiling() or watching.current.get() is not None:
         return None
     if len(parameters) != len(stack.shapes):
         return None
     wanted = _forced.get() or _program()
     if wanted is not None and wanted != "cpu":
         return None
+    if type(lengths) is list and all([type(n) is int and 0 <= n < 1 << 63 for n in lengths]):
+        lengths = tensor(lengths, dtype=int64)
     lower = None
     if is_autocast_enabled("cpu"):
         own = parameters[0].dtype

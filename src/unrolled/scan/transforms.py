@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 _NONE: frozenset[str] = frozenset()
 # To find a function in its module takes as long as to call it.
 _depth, _tracing = _functorch.get_dynamic_layer_stack_depth, torch._C._get_tracing_state
+_modes, _overrides = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 
 
 def functional() -> int:
@@ -26,6 +27,12 @@ functional._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMembe
 def inside() -> bool:
     """Whether any is active."""
     return bool(_depth() or forward_ad._current_level >= 0 or _tracing())
+
+
+def around() -> bool:
+    """Whether any is active, or one of the modes that see calls."""
+    # All in one function: every call asks.
+    return bool(_modes() or _overrides() or _depth() or forward_ad._current_level >= 0 or _tracing())
 
 
 def active() -> frozenset[str]:

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from .. import transforms
 from ..stack import Stack
 
 MOST = 256
@@ -37,14 +36,6 @@ def lying(x: Tensor, axes: int) -> tuple[Tensor, tuple[int, ...] | None]:
     if x.dim() == axes and x.is_floating_point() and x.shape[-1] > 1 and x.stride(-1) != 1:
         return x.contiguous(), None
     return x, x.stride()
-
-
-_modes, _overrides = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
-
-
-def transformed() -> bool:
-    """Whether a call is within anything that sees or transforms calls."""
-    return bool(_modes() or _overrides() or transforms.inside())
 
 
 def guards(tensors: Sequence[Tensor]) -> Callable[..., bool]:

@@ -7,8 +7,9 @@ only the content itself can tell whether weights laid out earlier are still the 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from functools import cache
+import operator
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,9 @@ class Digest:
         words = [(*piece, at + index * bytes_) for index, piece in enumerate(pieces)]
         head = [len(pieces), 1, 1, 0]
         self._block = np.array(head + [w for segment in words for w in segment], dtype=np.int64)
-        self._address, self._words = self._block.ctypes.data, self._block.data
+        self._address = self._block.ctypes.data
+        self.differs: Callable[[], int] = partial(operator.getitem, self._block.data, 3)
+        """Whether a comparison has found other bits."""
         self._kernel, self._call = _code(host)
         # More workers than segments would only meet.
         self._workers, self._shares = workers, min(workers, len(pieces))
@@ -141,11 +144,6 @@ class Digest:
         ranks = [range(rank, rank + 1) if rank < self._shares else () for rank in range(self._workers)]
         return self._kernel, [[(self._address, rank) for rank in own] for own in ranks]
 
-    @property
-    def differs(self) -> bool:
-        """Whether a comparison has found other bits."""
-        return self._words[3] != 0
-
     def holds(self, pool: Pool | None = None, count: int = 1) -> bool:
         """Whether the memory, which must still be there, holds the same bits as then.
 
@@ -156,4 +154,4 @@ class Digest:
         else:
             for rank in range(self._shares):
                 self._call(self._address, rank)
-        return not self.differs
+        return not self.differs()

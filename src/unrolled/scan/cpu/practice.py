@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ..stack import Call, Stack
+from ..transforms import around
 from . import refuses, stacked
 from .alike import (
     Kinds,
@@ -25,7 +26,6 @@ from .alike import (
     plain_lengths,
     plain_reset,
     states_of,
-    transformed,
 )
 from .claim import ALONE, alone, workers
 from .course import Course, Form
@@ -90,7 +90,7 @@ def again(
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers.
     """
-    if type(x) is not Tensor or transformed():
+    if type(x) is not Tensor or around():
         return None
     if sizes is None:
         shape, strides = x.shape, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import call as make
 from typing import Any, NamedTuple
 
 import torch
@@ -97,7 +98,7 @@ class Laid:
             self._work.alone()
         else:
             pool.run(self._work)
-        if self._weights and self._weights.digest.differs:
+        if self._weights and self._weights.digest.differs():
             return None
         if self._lower is not None and self._lower is not self._dtype:
             made = [t.to(self._lower) for t in made]
@@ -188,7 +189,7 @@ class Prepared(Laid):
     def _results(self, x: Tensor) -> list[Tensor]:
         """Memory for an output and the last states; packed, every call has another number of rows."""
         first = [empty((x.shape[0], self._size), self._dtype)] if self._packed else []
-        return first + [make() for make in self._makers]
+        return [*first, *map(make, self._makers)]
 
     def _between(self, x: Tensor) -> Tensor:
         """The output of a layer before the last; packed, of as many rows as there may be."""
@@ -225,7 +226,7 @@ class Prepared(Laid):
         reset: Tensor | None,
     ) -> Result | None:
         """The call itself, the states being sound; None: the parameters do not hold what they held."""
-        made = self._results(x) if self._packed else [make() for make in self._makers]
+        made = self._results(x) if self._packed else [*map(make, self._makers)]
         if self._one_step:
             made.insert(0, made[0])
         initial = self._zeros if states is self.zeros else [s.data_ptr() for s in states]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..stack import Call, Stack
+from ..transforms import around
 from . import refuses, stacked
 from .alike import (
     Kinds,
@@ -27,7 +28,6 @@ from .alike import (
     plain_lengths,
     plain_reset,
     states_of,
-    transformed,
 )
 from .claim import ALONE, workers
 from .division import cost
@@ -103,7 +103,7 @@ def again(
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether dropout lies between the layers.
     """
-    if transformed():
+    if around():
         return None
     # Not the stack itself, whose hash takes as long as all else here; what is kept with the number has it.
     kind = _kinds.last.get(id(stack))
