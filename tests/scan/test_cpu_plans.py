@@ -39,7 +39,7 @@ def test_many_threads_lay_by_and_take(monkeypatch):
         try:
             while time.monotonic() < end:
                 key = ("tests", draw.randrange(40))
-                plans.give(key, plans.take(key) or object())
+                plans.shelf(key).give(plans.shelf(key).take() or object())
                 trial_of(key)
                 if kinds.get(key) is None:
                     kinds.put(key, object(), owner)
@@ -60,11 +60,12 @@ def test_many_threads_lay_by_and_take(monkeypatch):
 def test_those_that_come_all_the_time_stay(monkeypatch):
     monkeypatch.setattr(plans, "_shelves", {})
     often = object()
-    plans.give("often", often)
+    own = plans.shelf("often")
+    own.give(often)
     for other in range(3 * plans.MOST):
-        plans.give(other, object())
-        assert plans.take("often") is often
-        plans.give("often", often)
+        plans.shelf(other).give(object())
+        assert own.take() is often
+        own.give(often)
     assert len(plans._shelves) == plans.MOST
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import call as make
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from .fills import Fills
 from .geometry import Geometry
 from .gradients import Backward
 from .incoming import Incoming
-from .inference import fields_of
+from .inference import fields_of, low
 from .layer import Group, Layer
 from .pack import Packed, Panels, packed, panels_of
 from .pool import Pool, Work
@@ -27,17 +28,9 @@ from .segments import cut
 from .shape import Shape
 from .trial import trial_of
 
-
-class Step(NamedTuple):
-    """The tensors that a step reads and writes, the output as it lies in memory; packed: where rows are."""
-
-    x: Tensor
-    state: Sequence[Tensor]
-    out: Tensor
-    finals: Sequence[Tensor]
-    reset: Tensor | None
-    batch_first: bool
-    packed: Ragged | None = None
+Step = tuple[Tensor, Sequence[Tensor], Tensor, Sequence[Tensor], Tensor | None, bool, Ragged | None]
+"""The tensors that a step reads and writes: input, initial states, output as it lies in memory, last
+states, resets; whether the batch comes first in the input; and, if that is packed, where its rows are."""
 
 
 class Form(NamedTuple):
@@ -77,7 +70,7 @@ class Course:
         self._shapes: list[tuple[int, ...]] = [shape, *stack.state_shapes(batch)]
         if form.one_step:
             self._shapes = [(batch, s[-1]) for s in self._shapes]
-        self._makers: dict[torch.dtype, list[Callable[[], Tensor]]] = {}
+        self._makers: dict[torch.dtype | None, list[Callable[[], Tensor]]] = {}
         self.indexed, self.cost = indexed, cost(stack, 0 if indexed else stack.input_size, batch, time)
         self.trial = trial_of("backward", stack, batch, time)
         """Of its backward passes."""
@@ -111,16 +104,17 @@ class Course:
             # The state before the second step is the output of the first.
             self._places.append((group, "outputs", first + rows * geometry.width))
 
-    def results(self, dtype: torch.dtype, x: Tensor) -> list[Tensor]:
-        """What a step's output and last states are written to, as they lie in memory."""
+    def results(self, lower: torch.dtype | None, x: Tensor) -> list[Tensor]:
+        """What a step's output and last states are written to, as they lie in memory; lower: the dtype that
+        they are rounded to, if not the kernels' own."""
         if self._packed or self.layer.elastic:  # every step has another number of rows, or of time steps
             (*_, size), *slots = self._shapes
             lead = x.shape[:1] if self._packed else x.shape[:2]
-            return [empty(shape, dtype) for shape in ((*lead, size), *slots)]
-        makers = self._makers.get(dtype)
+            return [empty(shape, low(lower)) for shape in ((*lead, size), *slots)]
+        makers = self._makers.get(lower)
         if makers is None:
-            makers = self._makers[dtype] = [maker(shape, dtype) for shape in self._shapes]
-        return [make() for make in makers]
+            makers = self._makers[lower] = [maker(shape, low(lower)) for shape in self._shapes]
+        return [*map(make, makers)]
 
     def packed(
         self, parameters: Sequence[Tensor], addresses: list[int], pool: Pool, count: int
@@ -157,11 +151,9 @@ class Course:
 
     def _give(self, tensors: Step, history: Tensor, own: Sequence[Packed]) -> Fills:
         x, state, out, finals, reset, batch_first, packed = tensors
-        bases = [x.data_ptr(), out.data_ptr(), history.data_ptr()]
+        bases = list(map(Tensor.data_ptr, (x, out, history)))
         bases.append(0 if reset is None else reset.data_ptr())
-        for given in (state, finals):
-            for t in given:
-                bases.append(t.data_ptr())
+        bases += map(Tensor.data_ptr, (*state, *finals))
         for p in own:
             bases.append(p.address)
         if packed is not None:
@@ -179,10 +171,11 @@ class Course:
     def back(self, dx: bool, dinitial: bool, count: int) -> Backward:
         """The backward pass by so many workers; dx, dinitial: as for `Backward`."""
         key = dx, dinitial, count
-        if key not in self._backward:
+        made = self._backward.get(key)
+        if made is None:
             made = Backward(self.stack, self.layer, self.indexed, dx, dinitial, count, self.moving)
             self._backward[key] = made
-        return self._backward[key]
+        return made
 
     @property
     def moving(self) -> list[int]:

@@ -69,51 +69,49 @@ class Backward:
         self._work = Work([phase for phase in (told, before, scan, *later) if phase])
         self._floats = self._memory.zeros + self._memory.rest
         # The weights that it reads as they are.
-        self._reads = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
+        each = len(stack.shapes) // stack.directions
+        read = [(i, BASE[n]) for i, n in enumerate(present(stack)) if n in ("ih", "hh", "hr")]
+        self._reads = [[(d * each + i, number) for i, number in read] for d in range(stack.directions)]
         self._nothing: list[Tensor] = []
         self._make: Callable[[], Tensor] | None = None
         self._lying: list[Place] | None = None
-        self._none: list[None] = [None] * stack.cell.states
 
     def run(
         self,
         parameters: Sequence[Tensor],
         x: Tensor,
         state: Sequence[Tensor],
+        wanted: int,
         read: Read,
         given: Sequence[Tensor | None],
         pool: Pool,
         batch_first: bool,
     ) -> list[Tensor | None]:
-        """The gradients of (input, states, parameters).
+        """The gradients of (input, the first `wanted` states, parameters).
 
         read, given: the gradients of the output and of the last states, None for zeros. batch_first:
         whether the input is (batch, time, …), or (time, batch, …).
         """
-        dout, places = read
-        self._nothing = self._nothing or [torch.zeros_like(s) for s in state]
-        dfinals = [
-            z if g is None else there(g).to(torch.float32).contiguous()
-            for g, z in zip(given, self._nothing, strict=True)
-        ]
+        (dout, places), dfinals = read, self._last(given, state)
         dinitials = [room.like(s) for s in state] if self._dinitial else []
         memory = room.take(self._floats)
         room.zero(memory, self._memory.zeros)
+        start = memory.data_ptr()
         dxs = [self._like(x) for _ in self._sides] if self._dx else []
-        each = len(parameters) // len(self._sides)
         made, held = [side.results.make() for side in self._sides], []
         for direction, side in enumerate(self._sides):
-            words, tensors = side.bases, made[direction]
-            for number, tensor in zip(side.results.numbers, tensors, strict=False):
-                words[number] = tensor.data_ptr()
-            for index, number in self._reads:
-                weight = parameters[direction * each + index]
+            words = side.bases
+            for number, at in zip(
+                side.results.numbers, map(Tensor.data_ptr, made[direction]), strict=False
+            ):
+                words[number] = at
+            for index, number in self._reads[direction]:
+                weight = parameters[index]
                 if not weight.is_contiguous():
                     weight = weight.contiguous()
                     held.append(weight)
                 words[number] = weight.data_ptr()
-            words[_ZEROS] = start = memory.data_ptr()
-            words[_REST] = start + 4 * self._memory.zeros
+            words[_ZEROS], words[_REST] = start, start + 4 * self._memory.zeros
             for numbers, slots in ((_DFINAL, dfinals), (_DINITIAL, dinitials)):
                 for number, tensor in zip(numbers, slots, strict=False):
                     address = tensor.data_ptr()
@@ -126,11 +124,23 @@ class Backward:
                 skip, words[_RESULT + 1], words[_RESULT + 2] = self._places(dx, batch_first)[direction]
                 words[_RESULT] = dx.data_ptr() + skip
         pool.run(self._work)
-        found = [side.parameters(m, memory) for side, m in zip(self._sides, made, strict=True)]
+        found: list[Tensor | None] = [dxs[0] if dxs else None]
+        found += dinitials or [None] * wanted
+        for side, own in zip(self._sides, made, strict=True):
+            found += side.parameters(own, memory)
         room.give(memory)
         for other in dxs[1:]:
             dxs[0] += other
-        return [dxs[0] if dxs else None, *(dinitials or self._none), *chain(*found)]
+        return found
+
+    def _last(self, given: Sequence[Tensor | None], state: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The last states' gradients as kernels read them."""
+        self._nothing = self._nothing or [torch.zeros_like(s) for s in state]
+        found = [*self._nothing]
+        for index, grad in enumerate(given):
+            if grad is not None:
+                found[index] = there(grad).to(torch.float32).contiguous()
+        return found
 
     def _places(self, dx: Tensor, batch_first: bool) -> list[Place]:
         if self._varying:

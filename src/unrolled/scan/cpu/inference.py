@@ -17,7 +17,7 @@ from .fields import FIELDS
 from .geometry import Geometry
 from .layer import Layer, place
 from .pack import PARTS, packed
-from .plans import give, take
+from .plans import shelf
 from .pool import Work
 from .program import Kernel, forward_kernel
 from .room import empty
@@ -56,7 +56,8 @@ def layer_forward(
     about = cost(stack, 0 if indexed else size, batch, time)
     with workers(about) as (pool, count):
         key = (stack, size, batch, time, count, indexed, kernel.address, call.lengths is None)
-        layer = take(key)
+        plans = shelf(key)
+        layer = plans.take()
         if layer is None:
             geometry = Geometry(stack, kernel.shape, size, batch, time)
             layer = Layer(geometry, count, False, indexed, call.lengths is not None)
@@ -65,7 +66,7 @@ def layer_forward(
         panels = [packed(stack, kernel.shape, own, indexed, pool, count) for own in parameters]
         fill_in(layer, call, index, [p.pointers for p in panels], (x, out, finals))
         pool.run(Work(layer.phases(kernel.address, count)))
-        give(key, layer)
+        plans.give(layer)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections import defaultdict
 from collections.abc import Sequence
@@ -175,7 +176,7 @@ class Panels:
     def of(self, parameters: Sequence[Tensor], addresses: list[int]) -> bool:
         """Whether these lie where its parameters lay, as long as all of those live; `packed` sees what they
         hold."""
-        return addresses == self._addresses and all([p.is_contiguous() for p in parameters])
+        return addresses == self._addresses and all(map(Tensor.is_contiguous, parameters))
 
     def packed(
         self,
@@ -189,7 +190,7 @@ class Panels:
 
         lasting: whether they will hardly have changed by the next call."""
         try:
-            versions = [p._version for p in parameters]
+            versions = list(map(_version, parameters))
         except RuntimeError:  # tensors of inference have none
             versions = [0] * len(parameters)
         held, digest = self._held, None
@@ -211,6 +212,7 @@ class Panels:
 
 
 _MOST_CHANGES = 5
+_version = operator.attrgetter("_version")
 
 _kept: dict[tuple[Any, ...], Panels] = {}
 _packings: dict[Any, Packing] = {}

@@ -9,38 +9,59 @@ from typing import Any
 MOST = 64
 """Kinds of calls; those that have not come for longest go first."""
 
-
-class _Shelf:
-    """The plans of one kind, and when one was last laid by."""
-
-    def __init__(self) -> None:
-        self.plans: list[Any] = []
-        self.last = 0
-
-
-_shelves: dict[Any, _Shelf] = {}
 _clock = itertools.count()
 
 
-def take(key: Any) -> Any:
-    """A plan that nobody uses, or None."""
-    try:
-        return _shelves[key].plans.pop()
-    except (KeyError, IndexError):
-        return None
+class Shelf:
+    """The plans of one kind that nobody uses, for those who hold it to take."""
+
+    def __init__(self, key: Any) -> None:
+        self.key, self.stands = key, False
+        self.plans: list[Any] = []
+        self.last = next(_clock)
+        """When one was last laid by."""
+
+    def take(self) -> Any:
+        """A plan that nobody uses, or None."""
+        try:
+            return self.plans.pop()
+        except IndexError:
+            return None
+
+    def give(self, plan: Any) -> None:
+        """Lays it by for the next call of its kind."""
+        # Where it went meanwhile, there may be another for the same kind.
+        own = self if self.stands else _put(self)
+        own.last = next(_clock)
+        own.plans.append(plan)
 
 
-def give(key: Any, plan: Any) -> None:
-    """Lays it by for the next call of its kind."""
-    shelf = _shelves.get(key) or _shelves.setdefault(key, _Shelf())
-    shelf.last = next(_clock)
-    shelf.plans.append(plan)
-    if len(_shelves) > MOST:
-        # A copy, for other threads may lay something by meanwhile.
-        oldest = min(_shelves.copy().items(), key=lambda one: one[1].last)[0]
-        _shelves.pop(oldest, None)
+_shelves: dict[Any, Shelf] = {}
+
+
+def shelf(key: Any) -> Shelf:
+    """That of a kind."""
+    return _shelves.get(key) or _put(Shelf(key))
+
+
+def _put(shelf: Shelf) -> Shelf:
+    own = _shelves.setdefault(shelf.key, shelf)
+    own.stands, own.last = True, next(_clock)
+    while len(_shelves) > MOST:
+        # A copy, for other threads may put one there meanwhile.
+        oldest, _ = min(_shelves.copy().items(), key=lambda one: one[1].last)
+        _drop(oldest)
+    return own
+
+
+def _drop(key: Any) -> None:
+    gone = _shelves.pop(key, None)
+    if gone is not None:
+        gone.stands = False
+        gone.plans.clear()
 
 
 def clear() -> None:
     """Forgets all."""
-    _shelves.clear()
+    for key in [*_shelves.copy()]:
+        _drop(key)

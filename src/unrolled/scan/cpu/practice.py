@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ from .course import Course, Form
 from .division import cost, most_groups
 from .elastic import fixed, most_steps
 from .lent import outside
-from .plans import take
+from .plans import Shelf, shelf
 from .prepared import Asked
 from .program import Kernel, forward_kernel
 from .ragged import Ragged, ragged
@@ -40,7 +41,8 @@ from .training import Scan, apply
 from .trial import Trial
 
 
-class _Kind(NamedTuple):
+@dataclass(slots=True)
+class _Kind:
     """Calls of one stack and its parameters with one shape."""
 
     stack: Stack
@@ -54,8 +56,14 @@ class _Kind(NamedTuple):
     trial: Trial
     guards: Callable[..., bool]
     """Whether input and parameters are as ever, and one of them wants a gradient; no is not sure."""
+    batch_first: bool | None
+    indexed: bool
+    place: tuple[Any, ...]
+    """Of dense calls as ever, what `Form` does not say of how the input lies."""
     steps: int | None = None
     """For how many it is laid out, where calls have fewer as well."""
+    plans: dict[tuple[Any, ...], Shelf] = field(default_factory=dict[tuple[Any, ...], Shelf])
+    """The courses of calls as ever, by the dtype that they are rounded to and how many share them."""
 
     def holds(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these are its parameters, and what they were."""
@@ -90,29 +98,82 @@ def again(
     sizes: of a packed input (rows, feature), how many rows each step has; the output is packed then.
     drops: whether there is dropout between the layers.
     """
-    if type(x) is not Tensor or around():
+    if around():
         return None
+    kind = _kinds.last.get(id(stack))  # not the stack itself, as in `ready`
+    quick = (
+        kind is not None
+        and lengths is None
+        and reset is None
+        and sizes is None
+        and kind.batch_first is batch_first
+        and kind.guards(x, *parameters)
+    )
+    wants, place = quick, ()
+    if not quick:
+        if type(x) is not Tensor:
+            return None
+        found = _found(stack, Asked(x, lengths, reset, batch_first, lower), parameters, sizes)
+        if found is None:
+            return None
+        kind, asked, place, wants = found
+        if kind is None:
+            return stacked.again(again, stack, asked, parameters, state, sizes, drops)
+        x, lengths = asked.x, asked.lengths
+    states = () if state is None else states_of(state, kind.shapes)
+    if states is None or (kind.indexed and not in_range(x, stack)):
+        return None
+    if not wants and not any([t.requires_grad for t in (x, *parameters, *states)]):
+        return None
+    with alone if kind.alone else workers(kind.cost, kind.trial) as (pool, count):
+        key = lower, count, most_groups()
+        plans = kind.plans.get(key) if quick else None
+        if plans is None:
+            where = place or kind.place
+            plans = shelf((stack, x.dtype, where, reset is None, lengths is None, batch_first, *key))
+            if quick:
+                kind.plans[key] = plans
+        course = plans.take() or _course(kind, Asked(x, lengths, reset, batch_first, lower), count)
+        if reset is not None and not batch_first:
+            reset = reset.transpose(0, 1)
+        zeros = kind.zeros if state is None else None
+        scan = Scan(plans, course, zeros, batch_first is not False, lengths, reset, lower)
+        output, *last = apply(scan, pool, count, x, *states, *parameters)
+    if batch_first is None:  # what has a graph is the output
+        last[0] = output
+    if lower is None or output.dtype is lower:
+        return output, tuple(last)
+    return output.to(lower), tuple([s.to(lower) for s in last])
+
+
+def _found(
+    stack: Stack, asked: Asked, parameters: Sequence[Tensor], sizes: Tensor | None
+) -> tuple[_Kind | None, Asked, tuple[Any, ...], bool] | None:
+    """The kind of a call, None where each layer has its own; the call as that has it; how its input lies;
+    and whether it is known that a gradient is wanted. None: its like has not come, or it is not sound."""
+    x, lengths, reset, batch_first, _ = asked
     if sizes is None:
         shape, strides = x.shape, None
         if not x.is_contiguous():
-            x, strides = lying(x, 2 if batch_first is None else 3)
+            x, strides = lying(x, asked.axes)
     else:
         lengths = ragged(x, sizes)
         if lengths is None:
             return None
         shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
-    given = x, lengths, reset, batch_first, lower
+    asked = asked._replace(x=x, lengths=lengths)
     if stack.num_layers > 1:
-        return stacked.again(again, stack, Asked(*given), parameters, state, sizes, drops)
+        return None, asked, (), False
     key, place = (id(stack), shape, strides, batch_first), (shape, strides)
     kind = _kinds.get(key)
     as_ever = kind is not None and kind.guards(x, *parameters)
-    if not as_ever:
-        asked = Asked(*given)
+    if kind is not None and as_ever:
+        _kinds.found(key, kind)
+    else:
         if not plain(x, asked.axes) or x.is_inference():
             return None
         if kind is None and reset is None and not fixed(stack, asked, True, parameters[0]):
-            kind, x = _like(stack, asked, parameters), x.contiguous()
+            kind, asked = _like(stack, asked, parameters), asked._replace(x=x.contiguous())
             place = "elastic", asked.extent[0], kind and kind.steps, sizes is None
         elif kind is None or not kind.holds(parameters):
             kind = _remember(key, stack, asked, parameters)
@@ -120,24 +181,7 @@ def again(
         return None
     if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
         return None
-    states = kind.zeros if state is None else states_of(state, kind.shapes)
-    if states is None or not in_range(x, stack):
-        return None
-    if not as_ever and not any([t.requires_grad for t in (x, *parameters, *states)]):
-        return None
-    with alone if kind.alone else workers(kind.cost, kind.trial) as (pool, count):
-        whole = (stack, x.dtype, place, reset is None, lengths is None, batch_first, lower)
-        whole += count, most_groups()
-        course = take(whole) or _course(kind, Asked(x, *given[1:]), count)
-        if reset is not None and not batch_first:
-            reset = reset.transpose(0, 1)
-        scan = Scan(whole, course, batch_first is not False, lengths, reset, lower)
-        output, *last = apply(scan, pool, count, x, *states, *parameters)
-    if batch_first is None:  # what has a graph is the output
-        last[0] = output
-    if lower is None or output.dtype is lower:
-        return output, tuple(last)
-    return output.to(lower), tuple([s.to(lower) for s in last])
+    return kind, asked, place, as_ever
 
 
 _PARTS = 4
@@ -216,6 +260,9 @@ def _remember(
         alone=about < ALONE,
         trial=Trial(),
         guards=guards([x, *parameters]) if graded else lambda *_: False,
+        batch_first=asked.batch_first,
+        indexed=not x.is_floating_point(),
+        place=key[1:3],
         steps=steps,
     )
     _kinds.put(key, kind, parameters[0])

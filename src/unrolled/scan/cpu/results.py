@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import call as make
 
 from torch import Tensor
 
@@ -20,7 +21,9 @@ class Results:
         self._zeros: dict[str, bool] = {}
         self.numbers: list[int] = []
         """Of `make`'s tensors, those of their bases."""
-        self._makes: list[tuple[Callable[[], Tensor], bool]] = []
+        self._makes: list[Callable[[], Tensor]] = []
+        self._begin: list[int] = []
+        """Of the same, those that must begin as zeros."""
         self._order: list[int] = []
         self._in_order = False
         self._plain = stack.cell.recurrent != "diagonal" and not stack.cell.vectors
@@ -34,7 +37,8 @@ class Results:
         there, stack = present(self._stack), self._stack
         self.numbers = [BASE[name] for name in self._zeros]
         makers = dict(zip(there, map(maker, stack.shapes.values()), strict=False))
-        self._makes = [(makers[n.removeprefix("d_")], zeros) for n, zeros in self._zeros.items()]
+        self._makes = [makers[name.removeprefix("d_")] for name in self._zeros]
+        self._begin = [index for index, zeros in enumerate(self._zeros.values()) if zeros]
         for name in there:
             if stack.cell.recurrent == "diagonal" and name in ("hh", "b_hh"):
                 continue
@@ -42,13 +46,17 @@ class Results:
                 self._order.append([*self._zeros].index(f"d_{name}"))
             else:  # no gate reads it; its gradient is zero
                 self._order.append(len(self._makes))
-                self._makes.append((makers[name], True))
+                self._begin.append(len(self._makes))
+                self._makes.append(makers[name])
 
         self._in_order = self._order == [*range(len(self._makes))]
 
     def make(self) -> list[Tensor]:
         """Tensors for one step."""
-        return [make().zero_() if zeros else make() for make, zeros in self._makes]
+        made = [*map(make, self._makes)]
+        for index in self._begin:
+            made[index].zero_()
+        return made
 
     def ordered(self, made: list[Tensor], vectors: Tensor) -> list[Tensor]:
         """The gradients in the parameters' order.
