@@ -24,6 +24,7 @@ _SPARED = 0.1
 """Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 _SMALL = 1 << 14
 """Bytes of weights up to which a worker may as well have one row as four."""
+_deterministic = torch._C._get_deterministic_algorithms
 MANY = 24
 """Rows with which a worker may read all weights from the third cache while it multiplies by them. Then it
 need not read half of the states from another's, a nanosecond a byte, every step."""
@@ -85,7 +86,7 @@ def most_groups() -> int:
     A weight's gradient is a sum over the groups. So their number hangs on no one's being busy; and not on
     the number of threads either, for those who ask for determinism.
     """
-    return 1 if torch.are_deterministic_algorithms_enabled() else torch.get_num_threads()
+    return 1 if _deterministic() else torch.get_num_threads()
 
 
 def _units(stack: Stack) -> int:

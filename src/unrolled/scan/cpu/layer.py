@@ -135,7 +135,7 @@ class Group:
         if len(self.rows.rowmap) > 1:
             return panel_step(geometry.shape.cut(columns), len(self.rows.rowmap))
         panel = 4 * columns * geometry.stack.output_size * geometry.width
-        larger = panel * (geometry.hidden_panels // workers) > L1
+        larger = panel * (geometry.hidden_panels // workers) >= L1
         # A tile needs three sums or more, each waiting for itself; a projection's has one a panel.
         enough = columns >= 3 and not geometry.shape.projected
         return 1 if enough and larger and panel <= L1 // 2 else 4

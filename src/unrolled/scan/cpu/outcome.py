@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..stack import Stack
 from .derived import GIVEN, Derived, Memory
 from .geometry import Geometry
 from .layer import Group, panel_step
+from .lent import outside
 from .sync import LINE
 
 
@@ -28,6 +30,8 @@ class Outcome:
         self.dg = [memory.take(columns * hidden * n * width) for n in self.lines]
         self.dp = [memory.take(geometry.out_panels * n * width) for n in self.lines if stack.proj_size]
         self._outputs = [memory.take(hidden * g.lines * width) for g in groups if geometry.shape.again]
+        self._meetings: list[Tensor] = []
+        """Where the workers of a group meet, which goes on counting from call to call."""
         self._dvectors = memory.take(len(groups) * hidden * geometry.shape.vectors * width)
 
     def scans(self, w_h: int, w_q: int, dinitial: bool, workers: int) -> list[Derived]:
@@ -65,7 +69,10 @@ class Outcome:
             step = 4 * shape.r_columns * stack.hidden_size * rows
             block.set(groups=1 if step > shape.machine.l2 // 4 else max(1, shape.r_columns))
             if workers > 1:  # they are others than those of the forward pass may have been
-                block.place("zeros", barrier=memory.take_zeros(workers * LINE // 4))
+                with outside():
+                    meeting = torch.zeros(workers * LINE // 4, dtype=torch.float32)
+                self._meetings.append(meeting)
+                block.set(barrier=meeting.data_ptr())
             made.append(block)
         return made
 

@@ -35,15 +35,16 @@ class Results:
     def close(self) -> None:
         """When all have been added: what a step makes, and in which order it is returned."""
         there, stack = present(self._stack), self._stack
-        self.numbers = [BASE[name] for name in self._zeros]
+        made = [f"d_{name}" for name in there if f"d_{name}" in self._zeros]
+        self.numbers = [BASE[name] for name in made]
         makers = dict(zip(there, map(maker, stack.shapes.values()), strict=False))
-        self._makes = [makers[name.removeprefix("d_")] for name in self._zeros]
-        self._begin = [index for index, zeros in enumerate(self._zeros.values()) if zeros]
+        self._makes = [makers[name.removeprefix("d_")] for name in made]
+        self._begin = [index for index, name in enumerate(made) if self._zeros[name]]
         for name in there:
             if stack.cell.recurrent == "diagonal" and name in ("hh", "b_hh"):
                 continue
-            if f"d_{name}" in self._zeros:
-                self._order.append([*self._zeros].index(f"d_{name}"))
+            if f"d_{name}" in made:
+                self._order.append(made.index(f"d_{name}"))
             else:  # no gate reads it; its gradient is zero
                 self._order.append(len(self._makes))
                 self._begin.append(len(self._makes))

@@ -72,8 +72,11 @@ class Scan:
         self._given = 0 if zeros else course.stack.cell.states
         self._lengths, self._reset, self._lower = lengths, reset, lower
         self._ragged = lengths if isinstance(lengths, Ragged) else None
-        noted = self._ragged.sizes if self._ragged else lengths
-        self.noted = [t for t in (noted, reset) if t is not None]
+        self.noted: list[Tensor] = []
+        if lengths is not None:
+            self.noted.append(lengths.sizes if isinstance(lengths, Ragged) else lengths)
+        if reset is not None:
+            self.noted.append(reset)
 
     def parts(self, rest: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Of what autograd was given beside the input, the initial states and the parameters."""
