@@ -101,36 +101,35 @@ def again(
     if around():
         return None
     kind = _kinds.last.get(id(stack))  # not the stack itself, as in `ready`
-    quick = (
+    if (
         kind is not None
         and lengths is None
         and reset is None
         and sizes is None
         and kind.batch_first is batch_first
         and kind.guards(x, *parameters)
-    )
-    wants, place = quick, ()
-    if not quick:
+    ):
+        place, quick = kind.place, True
+    else:
         if type(x) is not Tensor:
             return None
         found = _found(stack, Asked(x, lengths, reset, batch_first, lower), parameters, sizes)
         if found is None:
             return None
-        kind, asked, place, wants = found
+        kind, asked, place = found
         if kind is None:
             return stacked.again(again, stack, asked, parameters, state, sizes, drops)
-        x, lengths = asked.x, asked.lengths
+        x, lengths, quick = asked.x, asked.lengths, False
     states = () if state is None else states_of(state, kind.shapes)
     if states is None or (kind.indexed and not in_range(x, stack)):
         return None
-    if not wants and not any([t.requires_grad for t in (x, *parameters, *states)]):
+    if not quick and not any([t.requires_grad for t in (x, *parameters, *states)]):
         return None
     with alone if kind.alone else workers(kind.cost, kind.trial) as (pool, count):
         key = lower, count, most_groups()
         plans = kind.plans.get(key) if quick else None
         if plans is None:
-            where = place or kind.place
-            plans = shelf((stack, x.dtype, where, reset is None, lengths is None, batch_first, *key))
+            plans = shelf((stack, x.dtype, place, reset is None, lengths is None, batch_first, *key))
             if quick:
                 kind.plans[key] = plans
         course = plans.take() or _course(kind, Asked(x, lengths, reset, batch_first, lower), count)
@@ -148,9 +147,9 @@ def again(
 
 def _found(
     stack: Stack, asked: Asked, parameters: Sequence[Tensor], sizes: Tensor | None
-) -> tuple[_Kind | None, Asked, tuple[Any, ...], bool] | None:
-    """The kind of a call, None where each layer has its own; the call as that has it; how its input lies;
-    and whether it is known that a gradient is wanted. None: its like has not come, or it is not sound."""
+) -> tuple[_Kind | None, Asked, tuple[Any, ...]] | None:
+    """The kind of a call, None where each layer has its own; the call as that has it; and how its input
+    lies. None: its like has not come, or it is not sound."""
     x, lengths, reset, batch_first, _ = asked
     if sizes is None:
         shape, strides = x.shape, None
@@ -163,11 +162,10 @@ def _found(
         shape, strides = (lengths.batch, lengths.time, *x.shape[1:]), "packed"
     asked = asked._replace(x=x, lengths=lengths)
     if stack.num_layers > 1:
-        return None, asked, (), False
+        return None, asked, ()
     key, place = (id(stack), shape, strides, batch_first), (shape, strides)
     kind = _kinds.get(key)
-    as_ever = kind is not None and kind.guards(x, *parameters)
-    if kind is not None and as_ever:
+    if kind is not None and kind.guards(x, *parameters):
         _kinds.found(key, kind)
     else:
         if not plain(x, asked.axes) or x.is_inference():
@@ -181,7 +179,7 @@ def _found(
         return None
     if not (lengths is None or sizes is not None or plain_lengths(lengths, x, batch_first)):
         return None
-    return kind, asked, place, as_ever
+    return kind, asked, place
 
 
 _PARTS = 4
