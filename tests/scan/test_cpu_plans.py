@@ -69,6 +69,29 @@ def test_those_that_come_all_the_time_stay(monkeypatch):
     assert len(plans._shelves) == plans.MOST
 
 
+def test_a_shelf_that_went_while_its_plan_was_out_holds_it_again(monkeypatch):
+    monkeypatch.setattr(plans, "_shelves", {})
+    own, plan = plans.shelf("own"), object()
+    own.give(plan)
+    assert own.take() is plan
+    for other in range(plans.MOST):
+        plans.shelf(other).give(object())
+    assert not own.stands
+    newer = plans.shelf("own")  # of another call meanwhile
+    assert newer is not own
+    own.give(plan)
+    assert own.plans == []  # nobody would ever let it go there
+    assert newer.take() is plan
+    assert len(plans._shelves) == plans.MOST
+    plans.clear()
+    assert not newer.stands
+    own.give(plan)
+    assert own.stands
+    assert plans.shelf("own") is own
+    plans.clear()
+    assert own.plans == []
+
+
 def test_another_kind_in_ones_place_leaves_nothing():
     kinds, owner = alike.Kinds(), torch.zeros(1)
     before = len(weakref.finalize._registry)

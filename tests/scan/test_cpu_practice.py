@@ -298,6 +298,70 @@ def test_what_must_be_checked_still_is(runs, guards):
     assert len(runs) == count
 
 
+def test_calls_like_the_last_one_are_not_looked_up(runs, monkeypatch):
+    module, x, found = layer("gru", 13, 37), torch.randn(7, 2, 13), []
+    module.batch_first = False
+    original = practice._found
+    monkeypatch.setattr(practice, "_found", lambda *a: found.append(a) or original(*a))
+    if alike.guards([x])(x) is False:
+        pytest.skip("this torch has no guards")
+    everything(module, x)
+    everything(module, x)
+    looked = len(found)
+    wanted = everything(module, x)
+    assert len(found) == looked
+    # Whatever differs is looked up, and the one before is right again.
+    others = [
+        lambda: everything(module, torch.randn(8, 2, 13)),
+        lambda: everything(module, x.clone().requires_grad_()),
+        lambda: everything(module, x, reset=torch.zeros(7, 2, dtype=torch.bool)),
+        lambda: module(x, lengths=torch.tensor([3, 7]))[0].sum().backward(),
+    ]
+    for other in others:
+        looked = len(found)
+        other()
+        assert len(found) > looked
+        assert equal(everything(module, x), wanted)
+    module.batch_first = True
+    got = everything(module, x)
+    with ur.engine("reference"):
+        torch.testing.assert_close(got, everything(module, x), rtol=1e-3, atol=1e-4)
+    assert len(runs) > 5
+
+
+def test_initial_states_that_nobody_gave_are_nothing_to_autograd():
+    module, x = layer("lstm", 13, 37), torch.randn(7, 2, 13)
+    nodes = [module(x)[0].grad_fn for _ in range(3)]
+    with torch.no_grad():
+        zeros = torch.zeros(1, 7, 37), torch.zeros(1, 7, 37)
+    given = module(x, zeros)[0].grad_fn
+    assert {len(node.next_functions) for node in nodes[1:]} == {len(given.next_functions) - 2}
+
+
+def test_a_graph_outlives_its_layer():
+    module, x = layer("lstm", 13, 37), torch.randn(7, 2, 13, requires_grad=True)
+    wanted = everything(module, x)
+    everything(module, x)
+    output, _ = module(x)
+    twice, _ = module(x)
+    stack = module.stack
+    del module
+    gc.collect()
+    practice._kinds.last.clear()
+    for key, kind in practice._kinds.items():
+        if kind.stack is stack:
+            practice._kinds.drop(key)
+    del kind
+    other = layer("lstm", 13, 37)
+    for _ in range(3):
+        everything(other, x)  # which writes where memory is free
+    assert torch.equal(output, wanted[0])
+    (first,) = torch.autograd.grad(output.sin().sum(), [x])
+    (again,) = torch.autograd.grad(twice.sin().sum(), [x], create_graph=True)
+    torch.testing.assert_close(first, again, rtol=1e-3, atol=1e-5)
+    assert again.requires_grad
+
+
 def test_a_layer_that_is_gone_leaves_nothing():
     module, x = ur.LSTM(4, 5), torch.randn(6, 3, 4)
     module(x)
