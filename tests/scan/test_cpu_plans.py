@@ -53,12 +53,12 @@ def test_many_threads_lay_by_and_take(monkeypatch):
     for thread in threads:
         thread.join()
     assert not failed
-    assert len(plans._shelves) <= 3 + len(threads)
+    assert len(plans._used) <= 3 + len(threads)
     assert len(kinds) <= 3 + len(threads)
 
 
 def test_those_that_come_all_the_time_stay(monkeypatch):
-    monkeypatch.setattr(plans, "_shelves", {})
+    monkeypatch.setattr(plans, "_used", {})
     often = object()
     own = plans.shelf("often")
     own.give(often)
@@ -66,30 +66,41 @@ def test_those_that_come_all_the_time_stay(monkeypatch):
         plans.shelf(other).give(object())
         assert own.take() is often
         own.give(often)
-    assert len(plans._shelves) == plans.MOST
+    assert len(plans._used) == plans.MOST
 
 
-def test_a_shelf_that_went_while_its_plan_was_out_holds_it_again(monkeypatch):
-    monkeypatch.setattr(plans, "_shelves", {})
+def test_a_shelf_is_one_for_all_who_hold_it(monkeypatch):
+    monkeypatch.setattr(plans, "_used", {})
     own, plan = plans.shelf("own"), object()
+    assert plans.shelf("own") is own
     own.give(plan)
     assert own.take() is plan
     for other in range(plans.MOST):
         plans.shelf(other).give(object())
-    assert not own.stands
-    newer = plans.shelf("own")  # of another call meanwhile
-    assert newer is not own
+    assert own not in plans._used
     own.give(plan)
-    assert own.plans == []  # nobody would ever let it go there
-    assert newer.take() is plan
-    assert len(plans._shelves) == plans.MOST
-    plans.clear()
-    assert not newer.stands
-    own.give(plan)
-    assert own.stands
     assert plans.shelf("own") is own
+    assert own in plans._used
+    assert len(plans._used) == plans.MOST
     plans.clear()
     assert own.plans == []
+    assert not plans._used
+
+
+def test_training_goes_on_alike_after_its_plans_went():
+    module, x = ur.LSTM(8, 16), torch.randn(6, 2, 8)
+
+    def step(layer, x):
+        layer(x)[0].sum().backward()
+
+    for _ in range(3):
+        step(module, x)
+    for hidden in range(1, plans.MOST + 6):  # which clear its shelf
+        step(ur.LSTM(3, hidden), torch.randn(2, 1, 3))
+    step(module, x.clone().requires_grad_())  # looks for the shelf anew
+    for _ in range(20):
+        step(module, x)
+    assert [len(s.plans) for s in plans._used if s.key[0] == module.stack] == [1]
 
 
 def test_another_kind_in_ones_place_leaves_nothing():

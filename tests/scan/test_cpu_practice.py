@@ -5,6 +5,7 @@ import gc
 import pytest
 import torch
 from cpu_cases import LIES, flat, given, layer, states
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled as ur
 from unrolled.scan import watch
@@ -327,6 +328,19 @@ def test_calls_like_the_last_one_are_not_looked_up(runs, monkeypatch):
     with ur.engine("reference"):
         torch.testing.assert_close(got, everything(module, x), rtol=1e-3, atol=1e-4)
     assert len(runs) > 5
+
+
+def test_a_packed_input_and_one_sequence_of_its_shape(runs):
+    module = ur.LSTM(8, 16, batch_first=True)
+    x, packed = torch.randn(11, 8), pack_padded_sequence(torch.randn(3, 5, 8), [5, 4, 2], batch_first=True)
+    for _ in range(3):
+        module(packed)[0].data.sum().backward()
+    got = module(x)
+    with ur.engine("reference"):
+        wanted = module(x)
+    assert got[0].shape == (11, 16)
+    torch.testing.assert_close(got, wanted)
+    assert len(runs) == 4
 
 
 def test_initial_states_that_nobody_gave_are_nothing_to_autograd():

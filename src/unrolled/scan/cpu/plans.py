@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import itertools
 from typing import Any
+from weakref import WeakValueDictionary
 
 MOST = 64
-"""Kinds of calls; those that have not come for longest go first."""
+"""Shelves with plans; those that nobody has come to for longest are cleared first."""
 
 _clock = itertools.count()
 
 
 class Shelf:
-    """The plans of one kind that nobody uses, for those who hold it to take."""
+    """The plans of one kind that nobody uses. Who holds it always finds there what he laid by."""
 
     def __init__(self, key: Any) -> None:
-        self.key, self.stands = key, False
+        self.key = key
         self.plans: list[Any] = []
-        self.last = next(_clock)
+        self.last = 0
         """When one was last laid by."""
 
     def take(self) -> Any:
@@ -30,38 +31,33 @@ class Shelf:
 
     def give(self, plan: Any) -> None:
         """Lays it by for the next call of its kind."""
-        # Where it went meanwhile, there may be another for the same kind.
-        own = self if self.stands else _put(self)
-        own.last = next(_clock)
-        own.plans.append(plan)
+        self.last = next(_clock)
+        self.plans.append(plan)
+        _used[self] = None
+        if len(_used) > MOST:
+            # A copy, for other threads may lay something by meanwhile.
+            _drop(min(_used.copy(), key=lambda shelf: shelf.last, default=self))
 
 
-_shelves: dict[Any, Shelf] = {}
+_used: dict[Shelf, None] = {}
+"""Those that something was laid by on."""
+_shelves: WeakValueDictionary[Any, Shelf] = WeakValueDictionary()
 
 
 def shelf(key: Any) -> Shelf:
     """That of a kind."""
-    return _shelves.get(key) or _put(Shelf(key))
+    found = _shelves.get(key)
+    if found is None:
+        found = _shelves[key] = Shelf(key)
+    return found
 
 
-def _put(shelf: Shelf) -> Shelf:
-    own = _shelves.setdefault(shelf.key, shelf)
-    own.stands, own.last = True, next(_clock)
-    while len(_shelves) > MOST:
-        # A copy, for other threads may put one there meanwhile.
-        oldest, _ = min(_shelves.copy().items(), key=lambda one: one[1].last)
-        _drop(oldest)
-    return own
-
-
-def _drop(key: Any) -> None:
-    gone = _shelves.pop(key, None)
-    if gone is not None:
-        gone.stands = False
-        gone.plans.clear()
+def _drop(shelf: Shelf) -> None:
+    _used.pop(shelf, None)
+    shelf.plans.clear()
 
 
 def clear() -> None:
     """Forgets all."""
-    for key in [*_shelves.copy()]:
-        _drop(key)
+    for shelf in _used.copy():
+        _drop(shelf)

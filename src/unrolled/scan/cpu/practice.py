@@ -166,7 +166,8 @@ def _found(
     key, place = (id(stack), shape, strides, batch_first), (shape, strides)
     kind = _kinds.get(key)
     if kind is not None and kind.guards(x, *parameters):
-        _kinds.found(key, kind)
+        if sizes is None:  # a packed input has as many axes as one sequence
+            _kinds.found(key, kind)
     else:
         if not plain(x, asked.axes) or x.is_inference():
             return None
