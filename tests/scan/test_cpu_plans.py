@@ -3,6 +3,7 @@
 import gc
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -199,6 +200,20 @@ def test_whoever_is_interrupted_lets_the_workers_go(monkeypatch, two_threads):
         pass
     gc.collect()
     assert not pool.current._owner
+
+
+@pytest.mark.parametrize("kept", ["", "kept = layer(torch.randn(2, 6, 8))"])
+def test_a_program_ends_without_a_word(kept):
+    code = f"""
+import torch, unrolled as ur
+from unrolled.scan.cpu import plans
+layer = ur.LSTM(8, 16)
+for _ in range(4):
+    layer(torch.randn(2, 6, 8))[0].sum().backward()
+{kept}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_training_step_changes_no_mode(monkeypatch):
