@@ -24,10 +24,11 @@ _SPARED = 0.1
 """Microseconds of a step that two workers spare who need not meet after it; they meet now and then."""
 _SMALL = 1 << 14
 """Bytes of weights up to which a worker may as well have one row as four."""
-_deterministic = torch._C._get_deterministic_algorithms
 MANY = 24
 """Rows with which a worker may read all weights from the third cache while it multiplies by them. Then it
 need not read half of the states from another's, a nanosecond a byte, every step."""
+# torch's name for it is one more function of Python, in every training call.
+_deterministic = torch._C._get_deterministic_algorithms
 
 
 class Division(NamedTuple):

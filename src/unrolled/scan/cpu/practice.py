@@ -59,7 +59,7 @@ class _Kind:
     batch_first: bool | None
     indexed: bool
     place: tuple[Any, ...]
-    """Of dense calls as ever, what `Form` does not say of how the input lies."""
+    """The shape and strides of the input of calls as ever, by which their courses are found."""
     steps: int | None = None
     """For how many it is laid out, where calls have fewer as well."""
     plans: dict[tuple[Any, ...], Shelf] = field(default_factory=dict[tuple[Any, ...], Shelf])
