@@ -283,6 +283,23 @@ def test_the_cache_is_where_the_variable_says(tmp_path, monkeypatch):
     assert folder() == tmp_path
 
 
+def test_of_too_many_kernels_those_go_that_were_read_longest_ago(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path))
+    monkeypatch.setattr(cache, "_MOST", 6)
+    strangers = [tmp_path / "mine.o", tmp_path / ("f" * 64 + ".txt")]
+    for stranger in strangers:
+        stranger.touch()
+        os.utime(stranger, (1, 1))
+    names = [f"{n:064x}.o" for n in range(7)]
+    for age, name in enumerate(names[:6]):
+        cache._write(name, name.encode())
+        os.utime(tmp_path / name, (1000 + age, 1000 + age))
+    assert len(list(tmp_path.iterdir())) == 8
+    assert cache._read(names[0]) == names[0].encode()
+    cache._write(names[6], b"new")
+    assert {f.name for f in tmp_path.iterdir()} == {names[n] for n in (0, 5, 6)} | {s.name for s in strangers}
+
+
 def test_there_may_be_no_home(monkeypatch):
     def none(path):
         raise RuntimeError("Could not determine home directory.")

@@ -44,6 +44,9 @@ def typed_until_killed(server, sessions, seconds):
     for thread in threads:
         thread.start()
     time.sleep(seconds)
+    deadline = time.monotonic() + 30
+    while sum(map(len, sessions.values())) == before and time.monotonic() < deadline:
+        time.sleep(0.05)  # a machine that others use
     server.kill()
     stop.set()
     for thread in threads:

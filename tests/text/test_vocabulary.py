@@ -61,6 +61,7 @@ def test_an_unknown_symbol_is_named_with_its_place():
         ([""], {}, "no symbols"),
         ([["a", ""]], {}, "not a symbol"),
         ([["a", 3]], {}, "3 is not a symbol"),
+        ([["a", ["b"]]], {}, "wanted a text or a list of strings"),
         (["ab"], {"unknown": "?", "padding": "?"}, "must differ"),
     ],
 )

@@ -141,7 +141,10 @@ class Vocabulary:
         return normal(text, self.normalize)
 
     def _numbered(self, symbols: Iterable[str]) -> tuple[str, ...]:
-        found = dict.fromkeys(symbols)
+        try:
+            found = dict.fromkeys(symbols)
+        except TypeError as error:
+            raise Error(f"Vocabulary: {error}; wanted a text or a list of strings") from error
         specials = self.specials
         for special in specials:
             found.pop(special, None)

@@ -2,7 +2,8 @@
 
 A file is named by a digest of all that its code follows from: the package's version and source, the
 graph, the processor and LLVM. It holds a digest of its own content too, and is made again when that
-does not fit. A folder that cannot be written only costs the time.
+does not fit. A folder that cannot be written only costs the time. Of too many kernels (a search among
+cells, a package long worked on) those that have not been read for longest go.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +25,9 @@ from .machine import Machine, assemble, link
 from .shape import Shape
 
 _DIGEST = 32
+_NAME = re.compile(r"[0-9a-f]{64}\.o")
+_MOST = 4096
+"""Kernels that are kept, of some 32 KB each; of more, half so many."""
 
 
 def folder() -> Path:
@@ -79,6 +85,8 @@ def _read(name: str) -> bytes | None:
         content = (folder() / name).read_bytes()
     except (OSError, RuntimeError):  # there may be no home to look in
         return None
+    with suppress(OSError):  # another user's, or a disk that is only read
+        os.utime(folder() / name)
     digest, code = content[:_DIGEST], content[_DIGEST:]
     return code if hashlib.sha256(code).digest() == digest else None
 
@@ -86,5 +94,15 @@ def _read(name: str) -> bytes | None:
 def _write(name: str, code: bytes) -> None:
     try:
         files.write(folder(), {name: hashlib.sha256(code).digest() + code})
+        _thin(folder())
     except (Error, OSError, RuntimeError):
         return  # Only the next program's time is lost.
+
+
+def _thin(place: Path) -> None:
+    """Removes the oldest of too many kernels, and nothing else that lies there."""
+    kernels = [entry for entry in os.scandir(place) if _NAME.fullmatch(entry.name)]
+    if len(kernels) > _MOST:
+        kernels.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for entry in kernels[_MOST // 2 :]:
+            Path(entry.path).unlink(missing_ok=True)
