@@ -297,7 +297,9 @@ def test_of_too_many_kernels_those_go_that_were_read_longest_ago(tmp_path, monke
     assert len(list(tmp_path.iterdir())) == 8
     assert cache._read(names[0]) == names[0].encode()
     cache._write(names[6], b"new")
-    assert {f.name for f in tmp_path.iterdir()} == {names[n] for n in (0, 5, 6)} | {s.name for s in strangers}
+    assert {f.name for f in tmp_path.iterdir()} == {names[n] for n in (0, 5, 6)} | {
+        s.name for s in strangers
+    }
 
 
 def test_there_may_be_no_home(monkeypatch):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..stack import Stack
-from . import arrange
+from . import arrange, hoist
 from .digest import Digest
 from .geometry import x_columns
 from .pool import Pool
@@ -79,7 +79,8 @@ class Packing:
         if stack.cell.recurrent == "diagonal":
             for name in ("hh", "b_hh") if stack.bias else ("hh",):
                 vectors += [self._gate(name, g) for g in range(stack.cell.gates)]
-        self._lines("vectors", [[v] for v in vectors])
+        self._lines("vectors", [[v] for v in vectors], more=len(shape.hoisted))
+        self._hoist = hoist.kernel(shape) if shape.hoisted else None
 
     def _gate(self, name: str, gate: int, size: int = 1) -> _Source:
         return name, (4 * gate * self._hidden * size if name != "nothing" else 0)
@@ -111,9 +112,11 @@ class Packing:
             sizes = arrange.Sizes(rows, cols, row=4 * cols, panel=cols * line, line=line)
             self._tasks.add(arrange.TURN, sizes, matrix=source, panels=target)
 
-    def _lines(self, name: str, sums: Sequence[Sequence[_Source]]) -> None:
-        panel = 4 * self._width * len(sums)
-        start = self._part(name, panels(self._hidden, self._width) * len(sums))
+    def _lines(self, name: str, sums: Sequence[Sequence[_Source]], more: int = 0) -> None:
+        """more: lines of a panel that are not the parameters'."""
+        lines = len(sums) + more
+        panel = 4 * self._width * lines
+        start = self._part(name, panels(self._hidden, self._width) * lines)
         for column, own in enumerate(sums):
             added = dict(zip(("matrix", "added"), own, strict=False))
             target = ("room", start + 4 * self._width * column)
@@ -136,6 +139,8 @@ class Packing:
             copies = arrange.Copies(self._tasks, count, self.machine)
         copies.run([*addresses, self._zeros.data_ptr(), made.address], pool)
         free.append(copies)
+        if self._hoist is not None:
+            self._hoist(made.address + self._offsets["vectors"], panels(self._hidden, self._width))
         return made
 
 

@@ -11,6 +11,7 @@ from ..stack import Stack
 from . import after, backward, feed, forward, single
 from .cache import library
 from .graph import Graph
+from .hoist import hoisted
 from .keep import keep
 from .machine import Machine, machine_of
 from .shape import Shape
@@ -73,7 +74,7 @@ def _kernel(
     if not isinstance(graph, Graph):
         raise TypeError(graph)
     plan = keep(graph, output_is_state=not projected) if training else None
-    shape = Shape(graph, vector_count(cell, bias), projected, host, plan)
+    shape = Shape(graph, vector_count(cell, bias), projected, host, plan, hoisted(graph))
     level = _LESS if name == "backward" else 2
     made = library(lambda: emit(shape), name, (name,), host, shape, level)
     return Kernel(made[name], shape)

@@ -7,9 +7,11 @@ kept for the backward pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from . import special
 from .emit import Value
 from .maths import NORMAL, Maths
 
@@ -112,10 +114,22 @@ def _pow(m: Maths, a: Value, exponent: float) -> Value:
 
 
 def takes_power(exponent: Any) -> bool:
-    """Whether a power is one that `pow` has a rule for."""
+    """Whether it is one that `pow` has a rule for; the others are `power`."""
     return isinstance(exponent, (int, float)) and (
         exponent == 0.5 or (abs(exponent) <= 8 and exponent == int(exponent))
     )
+
+
+def _power(m: Maths, a: Operand, exponent: Operand) -> Value:
+    return special.power(m, vector(m, a), vector(m, exponent))
+
+
+def _rounded(how: str) -> Callable[..., Value]:
+    return lambda m, a: special.rounded(m, vector(m, a), how)
+
+
+def _special(function: Callable[..., Value]) -> Callable[..., Value]:
+    return lambda m, a: function(m, vector(m, a))
 
 
 def _sign(m: Maths, a: Value) -> Value:
@@ -171,6 +185,11 @@ def _hardtanh_backward(m: Maths, g: Value, a: Value, low: float, high: float) ->
     return m.where(outside, m.constant(0.0), g)
 
 
+def _shrink_backward(m: Maths, g: Value, a: Value, bound: float) -> Value:
+    inside = m.compare("ole", m.magnitude(a), m.constant(bound))
+    return m.where(inside, m.constant(0.0), g)
+
+
 def _leaky_relu(m: Maths, a: Value, slope: float = 0.01) -> Value:
     return m.where(m.compare("ogt", a, m.constant(0.0)), a, m.mul(a, m.constant(slope)))
 
@@ -218,6 +237,14 @@ RULES: dict[str, Callable[..., Value]] = {
     "where": _where,
     "masked_fill": _masked_fill,
     "pow": _pow,
+    "power": _power,
+    "true_divide": _binary("div"),
+    "copysign": _binary("with_sign"),
+    "float": vector,
+    "floor": _rounded("floor"),
+    "ceil": _rounded("ceil"),
+    "trunc": _rounded("trunc"),
+    "round": _rounded("rint"),
     "sign": _sign,
     "sgn": _sign,
     "softplus": _softplus,
@@ -236,6 +263,11 @@ RULES: dict[str, Callable[..., Value]] = {
     "logical_or": _logical("or"),
     "bitwise_and": _logical("and"),
     "bitwise_or": _logical("or"),
+    "isnan": lambda m, a: m.compare("uno", a, a),
+    "isinf": lambda m, a: m.compare("oeq", m.magnitude(a), m.constant(math.inf)),
+    "isfinite": lambda m, a: m.compare("one", m.magnitude(a), m.constant(math.inf)),
+    "__and__": _logical("and"),
+    "__or__": _logical("or"),
     "logical_not": _not,
     "bitwise_not": _not,
     "sigmoid_backward": _sigmoid_backward,
@@ -246,14 +278,17 @@ RULES: dict[str, Callable[..., Value]] = {
     "silu_backward": _silu_backward,
     "hardtanh_backward": _hardtanh_backward,
     "leaky_relu_backward": _leaky_relu_backward,
+    "hardshrink_backward": _shrink_backward,
+    "softshrink_backward": _shrink_backward,
+    **{name: _special(function) for name, function in special.SPECIAL.items()},
 }
 
 SAVED = frozenset(
     {"sigmoid", "tanh", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "softplus", "silu"}
-    | {"log_sigmoid_forward", "div", "reciprocal"}
+    | {"log_sigmoid_forward", "div", "reciprocal", "power", *special.SPECIAL}
 )
 
 BOOLEAN = frozenset(
     {"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "bitwise_and", "bitwise_or"}
-    | {"logical_not", "bitwise_not"}
+    | {"logical_not", "bitwise_not", "__and__", "__or__", "isnan", "isinf", "isfinite"}
 )

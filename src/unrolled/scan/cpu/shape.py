@@ -31,11 +31,18 @@ class Shape:
     machine: Machine
     plan: Plan | None = None
     """What is kept for the backward; None in inference."""
+    hoisted: tuple[Node, ...] = ()
+    """What is made of the vectors alone; in panels each lies after them, as a vector more."""
 
     @property
     def reads_input(self) -> bool:
         """Whether there is an input product."""
         return bool(self.graph.x_gates)
+
+    @property
+    def vector_lines(self) -> int:
+        """Vectors in a panel, with those that are made of them."""
+        return self.vectors + len(self.hoisted)
 
     @property
     def r_columns(self) -> int:

@@ -60,6 +60,8 @@ def _equations(
     graph, saved = shape.graph, shape.saved
     vectors = [_Vector(f, b, shape, start, *place) for place in places]
     value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
+    for line, node in enumerate(shape.hoisted, shape.vectors):
+        value.lazy(node, lambda line=line: f.joined(vectors, lambda v: v.vector(line)))
     for position, node in enumerate(saved):
         value.put(node, f.joined(vectors, lambda v, at=position: v.saved(at, len(saved))))
     if shape.reads_output:
@@ -88,8 +90,8 @@ class _Vector:
         """What an equation begins with."""
         f, b, index = self._f, self._b, node.args[0]
         if node.op == "vector":
-            place = f.at(b["vectors"], (self._panel * self._shape.vectors + index) * f.bytes)
-        elif node.op == "state":
+            return self.vector(index)
+        if node.op == "state":
             place = slot(f, b, self._shape, index, self._panel, self._step, self._row)
         elif index == 0 and self._shape.projected:
             place = f.at(b["dh"], (self._panel * b["rows"] + self._row) * f.bytes)
@@ -100,6 +102,12 @@ class _Vector:
             return found
         given = get_gradient(f, b, self._actual, self._start, self._panel)
         return f.op(found.type, f"fadd {found.type} {found.name}, {given.name}")
+
+    def vector(self, line: int) -> Value:
+        """One of the vectors, or of what is made of them."""
+        f, lines = self._f, self._shape.vector_lines
+        place = f.at(self._b["vectors"], (self._panel * lines + line) * f.bytes)
+        return f.load(f.vector, place, f.bytes)
 
     def saved(self, position: int, count: int) -> Value:
         """One of the values that the forward pass kept."""

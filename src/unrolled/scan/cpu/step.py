@@ -90,6 +90,8 @@ def _equations(
     """What `point` does at some places, (panel, row) counted from its first."""
     vectors = [_Vector(f, b, shape, *place) for place in places]
     value = Evaluator(f, lambda node: f.joined(vectors, lambda v: v.leaf(node)))
+    for line, node in enumerate(shape.hoisted, shape.vectors):
+        value.lazy(node, lambda line=line: f.joined(vectors, lambda v: v.vector(line)))
     with f.wide(len(vectors)):
         states = [value(s) for s in shape.graph.states]
         kept = [value(s) for s in shape.saved]
@@ -111,7 +113,7 @@ class _Vector:
         self._r = f.at(sums, (j * rows + i) * wide)
         n = local * b["rows"] + self._row
         self._x = f.at(b["xp"], n * b["xp_row"] + self._panel * b["xp_panel"])
-        self._vectors = f.at(b["vectors"], self._panel * (shape.vectors * f.bytes))
+        self._vectors = f.at(b["vectors"], self._panel * (shape.vector_lines * f.bytes))
 
     def leaf(self, node: Node) -> Value:
         """What an equation begins with."""
@@ -122,10 +124,14 @@ class _Vector:
             # Gates whose units do not fill vectors follow each other without a gap.
             return f.load(f.vector, f.at(self._x, self._b["xp_gate"] * index))
         elif node.op == "vector":
-            place = f.at(self._vectors, index * f.bytes)
+            return self.vector(index)
         else:
             place = slot(f, self._b, self._shape, index, self._panel, self._step, self._row)
         return f.load(f.vector, place, f.bytes)
+
+    def vector(self, line: int) -> Value:
+        """One of the vectors, or of what is made of them."""
+        return self._f.load(self._f.vector, self._f.at(self._vectors, line * self._f.bytes), self._f.bytes)
 
     def store(self, states: Sequence[Value], kept: Sequence[Value]) -> None:
         """The next states, and what the backward wants."""

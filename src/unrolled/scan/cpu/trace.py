@@ -21,7 +21,10 @@ from ...cells import Cell
 from .graph import Graph, Node, everything, replaced
 from .rules import BOOLEAN, RULES, takes_power
 
-_ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
+_ALIASES = frozenset(
+    {"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as", "real"}
+)
+_CASTS = frozenset({"to", "_to_copy", "convert_element_type"})
 # What is there before it is filled has no value.
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": math.nan}
 _SAMPLES = (((2, 3), 1.0), ((3, 5), -1.0))
@@ -74,12 +77,16 @@ class _Recorder(TorchDispatchMode):
                 raise Refused("it makes a tensor of a truth value")
             return self.name(func(*args, **kwargs), _constant(float(args[0])))
         rule = name.removesuffix("_") if func._schema.is_mutable else name
-        constant = _filled(rule, args)
-        if constant is None and rule not in _ALIASES and rule not in RULES:
+        if rule == "mul" and all(isinstance(a, Tensor) and a.dtype is torch.bool for a in args):
+            rule = "logical_and"
+        constant, known = _filled(rule, args), rule in RULES or rule in _ALIASES or rule in _CASTS
+        if constant is None and not known:
             return self._decomposed(func, name, args, kwargs)
         if constant is not None:
             node = constant
-        elif rule in _ALIASES:
+        elif rule in _CASTS and args[0].dtype is torch.bool:
+            node = Node("float", (self.read(args[0]),))
+        elif rule in _ALIASES or rule in _CASTS:
             node = self.read(args[0])
         else:
             node = self._node(rule, args, kwargs)
@@ -94,7 +101,7 @@ class _Recorder(TorchDispatchMode):
 
     def _node(self, rule: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if rule == "pow" and not takes_power(args[1]):
-            raise Refused("its op pow has an exponent that has no rule")
+            rule = "power"
         if rule == "div" and kwargs.get("rounding_mode"):
             raise Refused("its op div rounds")
         if rule == "log_sigmoid_backward":
@@ -108,13 +115,16 @@ class _Recorder(TorchDispatchMode):
         return Node(rule, args, tuple(named.items()))
 
     def _decomposed(self, func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        from torch._decomp import core_aten_decompositions
+        from torch._decomp import decomposition_table
 
-        decomposition = core_aten_decompositions().get(func)
+        decomposition = decomposition_table.get(func)
         if decomposition is None:
             raise Refused(f"its op {name} has no rule")
-        with self:
-            return decomposition(*args, **kwargs)
+        try:
+            with self:
+                return decomposition(*args, **kwargs)
+        except Refused:
+            raise Refused(f"its op {name} has no rule") from None
 
 
 def _filled(rule: str, args: Sequence[Any]) -> Node | None:
