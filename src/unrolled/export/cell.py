@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import core_aten_decompositions
+from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -20,10 +20,32 @@ _ONE_TO_ONE = {
     "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "neg": "Neg", "abs": "Abs", "sign": "Sign",
     "sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "exp": "Exp", "log": "Log", "sqrt": "Sqrt",
     "reciprocal": "Reciprocal", "sin": "Sin", "cos": "Cos", "erf": "Erf", "pow": "Pow", "floor": "Floor",
-    "maximum": "Max", "minimum": "Min", "where": "Where", "gt": "Greater", "ge": "GreaterOrEqual",
-    "lt": "Less", "le": "LessOrEqual", "eq": "Equal", "logical_not": "Not", "logical_and": "And",
+    "ceil": "Ceil", "round": "Round", "maximum": "Max", "minimum": "Min", "isnan": "IsNaN",
+    "isinf": "IsInf", "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal",
 }  # fmt: skip
-"""ATen's elementwise operators and ONNX's that compute the same from the same arguments."""
+"""ATen's elementwise operators and ONNX's that compute the same from the same numbers."""
+
+_LOGICAL = {
+    "logical_and": "And", "bitwise_and": "And", "logical_or": "Or", "bitwise_or": "Or",
+    "logical_not": "Not", "bitwise_not": "Not",
+}  # fmt: skip
+"""The same of truth values."""
+
+_COMPOSED: dict[str, Callable[..., str]] = {
+    "log1p": lambda graph, a: graph.op("Log", graph.op("Add", a, graph.constant(1.0))),
+    "expm1": lambda graph, a: graph.op("Sub", graph.op("Exp", a), graph.constant(1.0)),
+    "exp2": lambda graph, a: graph.op("Pow", graph.constant(2.0), a),
+    "log2": lambda graph, a: graph.op("Mul", graph.op("Log", a), graph.constant(1 / math.log(2))),
+    "log10": lambda graph, a: graph.op("Mul", graph.op("Log", a), graph.constant(1 / math.log(10))),
+    "trunc": lambda graph, a: graph.op("Mul", graph.op("Sign", a), graph.op("Floor", graph.op("Abs", a))),
+    "copysign": lambda graph, a, b: graph.op(
+        "Where", _below_zero(graph, b), graph.op("Neg", graph.op("Abs", a)), graph.op("Abs", a)
+    ),
+    "ne": lambda graph, a, b: graph.op("Not", graph.op("Equal", a, b)),
+}
+"""Those that ONNX makes of several."""
+
+_OTHERS = {"where", "clamp"}
 
 _FILLS = {"full": 1, "full_like": 1, "scalar_tensor": 0}
 """Operators that make a constant, and which argument it is; a scalar broadcasts to any shape."""
@@ -68,39 +90,65 @@ def _trace(cell: Cell) -> GraphModule:
         states = tuple(next(rest) for _ in range(cell.states))
         return cell(x, r, states, tuple(rest))
 
-    table: Any = core_aten_decompositions()
+    # What is an operator of ATen's core, but not of ONNX's as torch has it, is taken apart as well.
+    aten = torch.ops.aten
+    more = [aten.elu, aten.gelu, aten.hardtanh, aten.leaky_relu]
+    table: Any = {**core_aten_decompositions(), **get_decompositions(more)}
     traced = make_fx(flat, decomposition_table=table)(*given)
     if not isinstance(traced, GraphModule):
         raise Error(f"export: the cell {cell.name} cannot be traced")
     return traced
 
 
+def _below_zero(graph: Graph, a: str) -> str:
+    """Whether its sign is minus, as -0.0's is."""
+    inverse = graph.op("Div", graph.constant(1.0), a)
+    return graph.op("Or", *(graph.op("Less", v, graph.constant(0.0)) for v in (a, inverse)))
+
+
 def _node(graph: Graph, cell: Cell, node: Node, values: dict[Node, Any]) -> str:
     name = str(node.target).removeprefix("aten.").partition(".")[0]
-
-    def value(argument: Any) -> str:
-        return values[argument] if isinstance(argument, Node) else graph.constant(float(argument))
-
     arguments: list[Any] = list(node.args)
+
+    def number(argument: Any) -> str:
+        if not isinstance(argument, Node):
+            return graph.constant(float(argument))
+        return graph.op("Cast", values[argument], to=1) if _is_truth(argument) else values[argument]
+
+    def truth(argument: Node) -> str:
+        if _is_truth(argument):
+            return values[argument]
+        return graph.op("Not", graph.op("Equal", values[argument], graph.constant(0.0)))
+
+    if name == "mul" and _is_truth(node):
+        name = "logical_and"
+    known = name in {*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS, *_SAME, *_FILLS}
+    whole = node.meta["val"].dtype not in (torch.float32, torch.bool) and name not in _FILLS
+    if not known or whole or set(node.kwargs) & {"rounding_mode", "decimals"}:
+        raise Error(
+            f"export: the cell {cell.name} uses {node.target}, for which no ONNX operator is known here; "
+            f"write it with {', '.join(sorted({*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS}))}"
+        )
     if name in _SAME:
-        return value(arguments[0])
+        return truth(arguments[0]) if _is_truth(node) else number(arguments[0])
     if name in _FILLS:
         return graph.constant(float(arguments[_FILLS[name]]))
     if name in ("add", "sub") and node.kwargs.get("alpha", 1) != 1:
-        scaled = graph.op("Mul", value(arguments[1]), graph.constant(float(node.kwargs["alpha"])))  # type: ignore[arg-type]
-        return graph.op(_ONE_TO_ONE[name], value(arguments[0]), scaled)
-    if name == "log1p":
-        return graph.op("Log", graph.op("Add", value(arguments[0]), graph.constant(1.0)))
-    if name == "expm1":
-        return graph.op("Sub", graph.op("Exp", value(arguments[0])), graph.constant(1.0))
+        scaled = graph.op("Mul", number(arguments[1]), graph.constant(float(node.kwargs["alpha"])))  # type: ignore[arg-type]
+        return graph.op(_ONE_TO_ONE[name], number(arguments[0]), scaled)
     if name == "clamp":
         low, high = ([*arguments[1:], None, None])[:2]
         bounds = [-math.inf if low is None else low, math.inf if high is None else high]
-        raised = graph.op("Max", value(arguments[0]), value(bounds[0]))
-        return graph.op("Min", raised, value(bounds[1]))
-    if name not in _ONE_TO_ONE or (name == "div" and node.kwargs.get("rounding_mode")):
-        raise Error(
-            f"export: the cell {cell.name} uses {node.target}, for which no ONNX operator is known here; "
-            f"write it with {', '.join(sorted(_ONE_TO_ONE))}"
-        )
-    return graph.op(_ONE_TO_ONE[name], *map(value, arguments))
+        raised = graph.op("Max", number(arguments[0]), number(bounds[0]))
+        return graph.op("Min", raised, number(bounds[1]))
+    if name == "where":
+        return graph.op("Where", truth(arguments[0]), *map(number, arguments[1:]))
+    if name in _LOGICAL:
+        return graph.op(_LOGICAL[name], *map(truth, arguments))
+    if name in _COMPOSED:
+        return _COMPOSED[name](graph, *map(number, arguments))
+    return graph.op(_ONE_TO_ONE[name], *map(number, arguments))
+
+
+def _is_truth(node: Node) -> bool:
+    return node.meta["val"].dtype is torch.bool
