@@ -21,7 +21,8 @@ _ONE_TO_ONE = {
     "sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "exp": "Exp", "log": "Log", "sqrt": "Sqrt",
     "reciprocal": "Reciprocal", "sin": "Sin", "cos": "Cos", "erf": "Erf", "pow": "Pow", "floor": "Floor",
     "ceil": "Ceil", "round": "Round", "maximum": "Max", "minimum": "Min", "isnan": "IsNaN",
-    "isinf": "IsInf", "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual", "eq": "Equal",
+    "isinf": "IsInf", "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual",
+    "eq": "Equal",
 }  # fmt: skip
 """ATen's elementwise operators and ONNX's that compute the same from the same numbers."""
 
