@@ -50,7 +50,6 @@ def test_functions_err_at_most_two_ulps_more_than_torchs(function):
     ranges += [torch.logspace(-30, 1.9, 50000), -torch.logspace(-30, 1.9, 50000)]
     ours, theirs = errors(getattr(torch, function), torch.cat(ranges))
     assert ours <= theirs + 2, (ours, theirs)
-    assert ours < 0.6 or function in USUAL, ours
 
 
 @pytest.mark.parametrize("function", SPECIAL)
