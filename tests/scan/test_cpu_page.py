@@ -31,4 +31,4 @@ def test_each_of_its_cells_has_kernels(names):
     cells = {value for value in names.values() if isinstance(value, Cell)}
     assert len(cells) == 5
     for cell in cells:
-        assert ur.explain(ur.Recurrent(cell, 3, 4), torch.randn(5, 2, 3)) == ("cpu", {})
+        assert ur.explain(ur.Recurrent(cell, 3, 4), torch.randn(5, 2, 3)).engine == "cpu"
