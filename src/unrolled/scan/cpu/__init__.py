@@ -5,13 +5,13 @@ the cutting of time and the threads.
 
 **What is made once for a cell.** `trace` runs its function and its backward on tiny tensors and writes
 the ops down as a `graph`; `keep` says which values the backward needs of the forward, and which it makes
-again. `program` asks for
+again; what is made of a cell's vectors alone `hoist` makes when they are laid out. `program` asks for
 the kernels: `forward` and `backward` are the loops over time, within them `step` and `slope` the
-equations, which `evaluate` writes op by op as `rules` and `maths` say, for a `shape` of vectors;
-`products` and `outer` are the register tiles of every matrix product, `feed` the input's, `ahead` the
-same by another worker, `after` those after a backward scan, `single` all of one step of one row. They
-are LLVM IR (`emit`, `value`), told everything by a block of words (`fields`), compiled and kept on disk
-(`cache`), and linked (`machine`).
+equations, which `evaluate` writes op by op as `rules`, `maths` and `special` say, for a `shape` of
+vectors; `products` and `outer` are the register tiles of every matrix product, `feed` the input's,
+`ahead` the same by another worker, `after` those after a backward scan, `single` all of one step of one
+row. They are LLVM IR (`emit`, `value`), told everything by a block of words (`fields`), compiled and kept
+on disk (`cache`), and linked (`machine`).
 
 **A call in inference.** `engines.again` tries `ready`: if its like has come before (`alike`), all lies
 there laid out (`prepared`), and only addresses are filled in (`fills`). Otherwise `inference` lays it
