@@ -34,8 +34,8 @@ from ..scan import Stack
 MODULUS, MULTIPLIER = 2**24 - 3, 4307
 """Of the multipliers that Schrage's way takes, the one with the best lattices in 2 and 3 dimensions."""
 _QUOTIENT, _REMAINDER = divmod(MODULUS, MULTIPLIER)
-_ROUNDING = {torch.float32: 1.5 * 2**23, torch.float64: 1.5 * 2**52}
-"""What rounds a number to a whole one when it is added and taken off again; no kernel has another way."""
+_EXACT = (torch.float32, torch.float64)
+"""The dtypes that hold s."""
 
 
 def check(name: str, cell: Cell, rate: float, cell_rate: float, proj_size: int) -> None:
@@ -88,8 +88,7 @@ def step(s: Tensor) -> Tensor:
 
     With M = a q + r and s = q k + d, a s = a d - r k (mod M), and both are below M where r is below q.
     """
-    rounding = _ROUNDING[s.dtype]
-    k = (s * (1 / _QUOTIENT) + rounding) - rounding
+    k = torch.round(s * (1 / _QUOTIENT))
     following = MULTIPLIER * (s - _QUOTIENT * k) - _REMAINDER * k
     return torch.where(following < 0, following + MODULUS, following)
 
@@ -102,7 +101,7 @@ def begin(one: Stack, states: tuple[Tensor, ...] | None, batch: int, weight: Ten
     """
     device = weight.device
     autocast = device.type != "cpu" and torch.is_autocast_enabled(device.type)
-    if weight.dtype not in _ROUNDING or autocast:
+    if weight.dtype not in _EXACT or autocast:
         dtype = torch.get_autocast_dtype(device.type) if autocast else weight.dtype
         raise Error(f"{one}: zoneout draws its masks in float32 or float64, not in {dtype}; leave one out")
     shapes = one.state_shapes(batch)
