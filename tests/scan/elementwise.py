@@ -37,6 +37,11 @@ KINKED = {
     "frac": torch.frac,
     "a mask": lambda v: v * (v > 0).float() * ((v < 1) & (v > -1)).to(v.dtype),
     "copysign": lambda v: torch.copysign(v * v, v),
+    "functions of a mask": lambda v: (
+        v * (torch.clamp(v > 0, 0.1, 0.9) + (v > 1) ** 0.5 + torch.isnan(v > 0))
+    ),
+    "either": lambda v: v * ((v > 0) ^ (v > 0.5)) + torch.logical_xor(v > 0, v),
+    "in place": lambda v: functional.elu((v + 1).frac_(), inplace=True) + (v * 1).addcdiv_(v, v * v + 1),
 }
 POWERS = {
     "pow": lambda v: (v * v + 1) ** 1.7,

@@ -152,6 +152,34 @@ def arc(x, r, h):
     return torch.atan(x[0] + r[0])
 
 
+@torch.library.custom_op("unrolled_tests::tanh", mutates_args=())
+def not_tanh(x: torch.Tensor) -> torch.Tensor:
+    return x * 0.5
+
+
+@ur.cell(gates=1)
+def not_torchs(x, r, h):
+    return not_tanh(x[0] + r[0])
+
+
+@ur.cell(gates=1)
+def some_units(x, r, h):
+    return torch.tanh(x[0] + r[0]) * h[..., :8]
+
+
+@ur.cell(gates=1)
+def normalised(x, r, h):
+    return torch.softmax(x[0] + r[0], -1)
+
+
+@ur.cell(gates=1)
+def foreign(x, r, h):
+    return torch.tanh(x[0] + r[0]) * torch.nn.functional.gelu(WEIGHTS)
+
+
+WEIGHTS = torch.ones(4)
+
+
 @ur.cell(gates=1)
 def writes_out(x, r, h):
     half = torch.empty_like(h)
@@ -172,6 +200,10 @@ HANGS = "what it computes depends on the size of its tensors, or on a number rea
         (reads_a_unit, "on small tensors it raises IndexError"),
         (made_truth, "it makes a tensor of a truth value"),
         (arc, "its op atan has no rule"),
+        (not_torchs, "its op unrolled_tests::tanh is not torch's own"),
+        (some_units, "its op slice has no rule"),
+        (normalised, "its op _softmax has no rule"),
+        (foreign, "it reads a tensor that is not one of its arguments"),
         (adds_truths, "its op add has no rule for torch.bool"),
         (constant_state, "a next state is a constant"),
         (writes_out, "its op mul has arguments that have no rule"),

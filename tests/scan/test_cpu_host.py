@@ -290,11 +290,14 @@ def test_of_too_many_kernels_those_go_that_were_read_longest_ago(tmp_path, monke
     for stranger in strangers:
         stranger.touch()
         os.utime(stranger, (1, 1))
+    strangers += [tmp_path / ("e" * 64 + ".o"), tmp_path / ("d" * 64 + ".o")]
+    strangers[2].symlink_to(tmp_path / "nowhere")
+    strangers[3].mkdir()
     names = [f"{n:064x}.o" for n in range(7)]
     for age, name in enumerate(names[:6]):
         cache._write(name, name.encode())
         os.utime(tmp_path / name, (1000 + age, 1000 + age))
-    assert len(list(tmp_path.iterdir())) == 8
+    assert len(list(tmp_path.iterdir())) == 10
     assert cache._read(names[0]) == names[0].encode()
     cache._write(names[6], b"new")
     assert {f.name for f in tmp_path.iterdir()} == {names[n] for n in (0, 5, 6)} | {

@@ -74,6 +74,20 @@ def test_powers_of_any_float():
     assert ours <= theirs + 0.1, (ours, theirs)
 
 
+@pytest.mark.parametrize("exponent", [-3, -2, -1, 2, 3, 5, 6, 8, 0.5, -0.5])
+def test_powers_of_one_number(exponent):
+    x = torch.cat([torch.linspace(-9, 9, 100_001), torch.logspace(-3, 3, 50_000)])
+    ours, theirs = errors(lambda x: x**exponent, x[x.abs() > 1e-6])
+    assert ours <= theirs + 2, (ours, theirs)
+
+
+def test_from_the_nearer_end():
+    large, one = torch.full((2,), 1e8), torch.ones(2)
+    torch.testing.assert_close(computed(lambda a, b: torch.lerp(a, b, 1.0), large, one), one)
+    weights = torch.tensor([1.0, 0.0])
+    torch.testing.assert_close(computed(torch.lerp, large, one, weights), torch.tensor([1.0, 1e8]))
+
+
 def test_powers_at_the_ends():
     ends = torch.tensor([0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, 1e38, -1e38])
     x, y = (t.flatten() for t in torch.meshgrid(ends, ends, indexing="ij"))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
+from torch.func import functionalize
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -28,13 +29,14 @@ _ONE_TO_ONE = {
 
 _LOGICAL = {
     "logical_and": "And", "bitwise_and": "And", "logical_or": "Or", "bitwise_or": "Or",
-    "logical_not": "Not", "bitwise_not": "Not",
+    "logical_xor": "Xor", "bitwise_xor": "Xor", "logical_not": "Not", "bitwise_not": "Not",
 }  # fmt: skip
 """The same of truth values."""
 
 _COMPOSED: dict[str, Callable[..., str]] = {
     "log1p": lambda graph, a: graph.op("Log", graph.op("Add", a, graph.constant(1.0))),
     "expm1": lambda graph, a: graph.op("Sub", graph.op("Exp", a), graph.constant(1.0)),
+    "rsqrt": lambda graph, a: graph.op("Reciprocal", graph.op("Sqrt", a)),
     "exp2": lambda graph, a: graph.op("Pow", graph.constant(2.0), a),
     "log2": lambda graph, a: graph.op("Mul", graph.op("Log", a), graph.constant(1 / math.log(2))),
     "log10": lambda graph, a: graph.op("Mul", graph.op("Log", a), graph.constant(1 / math.log(10))),
@@ -52,6 +54,9 @@ _FILLS = {"full": 1, "full_like": 1, "scalar_tensor": 0}
 """Operators that make a constant, and which argument it is; a scalar broadcasts to any shape."""
 
 _SAME = {"clone", "alias", "detach", "_to_copy", "lift_fresh_copy"}
+
+_TRUTHS = {*_LOGICAL, *_SAME, *_FILLS, "gt", "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "where"}
+"""Those whose results may be truth values."""
 
 
 def write(
@@ -95,7 +100,8 @@ def _trace(cell: Cell) -> GraphModule:
     aten = torch.ops.aten
     more = [aten.elu, aten.gelu, aten.hardtanh, aten.leaky_relu]
     table: Any = {**core_aten_decompositions(), **get_decompositions(more)}
-    traced = make_fx(flat, decomposition_table=table)(*given)
+    # What is written in place becomes another tensor.
+    traced = make_fx(functionalize(flat), decomposition_table=table)(*given)
     if not isinstance(traced, GraphModule):
         raise Error(f"export: the cell {cell.name} cannot be traced")
     return traced
@@ -125,6 +131,7 @@ def _node(graph: Graph, cell: Cell, node: Node, values: dict[Node, Any]) -> str:
         name = "logical_and"
     known = name in {*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS, *_SAME, *_FILLS}
     whole = node.meta["val"].dtype not in (torch.float32, torch.bool) and name not in _FILLS
+    whole = whole or (_is_truth(node) and name not in _TRUTHS)
     if not known or whole or set(node.kwargs) & {"rounding_mode", "decimals"}:
         raise Error(
             f"export: the cell {cell.name} uses {node.target}, for which no ONNX operator is known here; "
@@ -133,7 +140,8 @@ def _node(graph: Graph, cell: Cell, node: Node, values: dict[Node, Any]) -> str:
     if name in _SAME:
         return truth(arguments[0]) if _is_truth(node) else number(arguments[0])
     if name in _FILLS:
-        return graph.constant(float(arguments[_FILLS[name]]))
+        filled = graph.constant(float(arguments[_FILLS[name]]))
+        return graph.op("Cast", filled, to=9) if _is_truth(node) else filled
     if name in ("add", "sub") and node.kwargs.get("alpha", 1) != 1:
         scaled = graph.op("Mul", number(arguments[1]), graph.constant(float(node.kwargs["alpha"])))  # type: ignore[arg-type]
         return graph.op(_ONE_TO_ONE[name], number(arguments[0]), scaled)
@@ -143,7 +151,11 @@ def _node(graph: Graph, cell: Cell, node: Node, values: dict[Node, Any]) -> str:
         raised = graph.op("Max", number(arguments[0]), number(bounds[0]))
         return graph.op("Min", raised, number(bounds[1]))
     if name == "where":
-        return graph.op("Where", truth(arguments[0]), *map(number, arguments[1:]))
+        if not _is_truth(node):
+            return graph.op("Where", truth(arguments[0]), *map(number, arguments[1:]))
+        condition, a, b = map(truth, arguments)  # of which onnxruntime has no Where
+        other = graph.op("And", graph.op("Not", condition), b)
+        return graph.op("Or", graph.op("And", condition, a), other)
     if name in _LOGICAL:
         return graph.op(_LOGICAL[name], *map(truth, arguments))
     if name in _COMPOSED:

@@ -101,8 +101,9 @@ def _write(name: str, code: bytes) -> None:
 
 def _thin(place: Path) -> None:
     """Removes the oldest of too many kernels, and nothing else that lies there."""
-    kernels = [entry for entry in os.scandir(place) if _NAME.fullmatch(entry.name)]
+    kernels = [e for e in os.scandir(place) if _NAME.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
     if len(kernels) > _MOST:
         kernels.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
         for entry in kernels[_MOST // 2 :]:
-            Path(entry.path).unlink(missing_ok=True)
+            with suppress(OSError):  # another user's
+                Path(entry.path).unlink()

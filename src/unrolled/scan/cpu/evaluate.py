@@ -8,7 +8,7 @@ from typing import Any
 from .emit import Function, Value
 from .graph import Node
 from .maths import Maths
-from .rules import RULES, vector
+from .rules import LOGICAL, RULES, vector
 
 
 class Evaluator:
@@ -58,6 +58,12 @@ class Evaluator:
             return self._lazy[node]()
         if node.leaf:
             return self._leaf(node)
-        arguments = [self._done[a] if isinstance(a, Node) else a for a in node.args]
-        named = {k: self._done[v] if isinstance(v, Node) else v for k, v in node.named}
+        arguments = [self._argument(node, a) for a in node.args]
+        named = {k: self._argument(node, v) for k, v in node.named}
         return RULES[node.op](self._maths, *arguments, **named)
+
+    def _argument(self, node: Node, argument: Any) -> Any:
+        if not isinstance(argument, Node):
+            return argument
+        done = self._done[argument]
+        return done if node.op in LOGICAL else vector(self._maths, done)

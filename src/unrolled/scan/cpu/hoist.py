@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 
 from .cache import key, library
 from .emit import I64, PTR, Module, Value
@@ -35,6 +36,7 @@ _kernels: dict[str, Callable[[int, int], None]] = {}
 
 def kernel(shape: Shape) -> Callable[[int, int], None]:
     """hoist(address of the vectors, panels): writes after each panel's vectors what is made of them."""
+    shape = replace(shape, plan=None)  # it is the same in training
     name = key("hoist", shape.machine, shape)
     if name not in _kernels:
         address = library(lambda: _emit(shape), "hoist", ("hoist",), shape.machine, shape)["hoist"]

@@ -116,7 +116,7 @@ def _pow(m: Maths, a: Value, exponent: float) -> Value:
 def takes_power(exponent: Any) -> bool:
     """Whether it is one that `pow` has a rule for; the others are `power`."""
     return isinstance(exponent, (int, float)) and (
-        exponent == 0.5 or (abs(exponent) <= 8 and exponent == int(exponent))
+        exponent == 0.5 or (-2 <= exponent <= 4 and exponent == int(exponent))
     )
 
 
@@ -175,19 +175,9 @@ def _silu(m: Maths, a: Value) -> Value:
     return m.mul(m.at_least(a, -NORMAL), m.sigmoid(a))
 
 
-def _silu_backward(m: Maths, g: Value, a: Value) -> Value:
-    s, one = m.sigmoid(a), m.constant(1.0)
-    return m.mul(g, m.mul(s, m.f.fma(a, m.sub(one, s), one)))
-
-
 def _hardtanh_backward(m: Maths, g: Value, a: Value, low: float, high: float) -> Value:
     outside = _logical("or")(m, m.compare("ole", a, m.constant(low)), m.compare("oge", a, m.constant(high)))
     return m.where(outside, m.constant(0.0), g)
-
-
-def _shrink_backward(m: Maths, g: Value, a: Value, bound: float) -> Value:
-    inside = m.compare("ole", m.magnitude(a), m.constant(bound))
-    return m.where(inside, m.constant(0.0), g)
 
 
 def _leaky_relu(m: Maths, a: Value, slope: float = 0.01) -> Value:
@@ -199,13 +189,16 @@ def _leaky_relu_backward(m: Maths, g: Value, a: Value, slope: float, is_result: 
 
 
 def _addcmul(m: Maths, a: Operand, b: Operand, c: Operand, value: float = 1) -> Value:
-    product = m.mul(vector(m, b), vector(m, c))
-    return m.f.fma(product, m.constant(value), vector(m, a))
+    scaled = vector(m, b) if value == 1 else m.mul(m.constant(value), vector(m, b))
+    return m.f.fma(scaled, vector(m, c), vector(m, a))
 
 
 def _lerp(m: Maths, a: Operand, b: Operand, weight: Operand) -> Value:
-    difference = m.sub(vector(m, b), vector(m, a))
-    return m.f.fma(vector(m, weight), difference, vector(m, a))
+    a, b, weight = vector(m, a), vector(m, b), vector(m, weight)
+    difference, half = m.sub(b, a), m.constant(0.5)
+    # From the nearer end, so that a weight of 1 gives b.
+    of_b = m.f.fma(m.sub(weight, m.constant(1.0)), difference, b)
+    return m.where(m.compare("olt", m.magnitude(weight), half), m.f.fma(weight, difference, a), of_b)
 
 
 RULES: dict[str, Callable[..., Value]] = {
@@ -238,7 +231,6 @@ RULES: dict[str, Callable[..., Value]] = {
     "masked_fill": _masked_fill,
     "pow": _pow,
     "power": _power,
-    "true_divide": _binary("div"),
     "copysign": _binary("with_sign"),
     "float": vector,
     "floor": _rounded("floor"),
@@ -265,9 +257,11 @@ RULES: dict[str, Callable[..., Value]] = {
     "bitwise_or": _logical("or"),
     "isnan": lambda m, a: m.compare("uno", a, a),
     "isinf": lambda m, a: m.compare("oeq", m.magnitude(a), m.constant(math.inf)),
-    "isfinite": lambda m, a: m.compare("one", m.magnitude(a), m.constant(math.inf)),
     "__and__": _logical("and"),
     "__or__": _logical("or"),
+    "__xor__": _logical("xor"),
+    "bitwise_xor": _logical("xor"),
+    "logical_xor": _logical("xor"),
     "logical_not": _not,
     "bitwise_not": _not,
     "sigmoid_backward": _sigmoid_backward,
@@ -275,11 +269,8 @@ RULES: dict[str, Callable[..., Value]] = {
     "threshold_backward": _threshold_backward,
     "log_sigmoid_backward": _log_sigmoid_backward,
     "softplus_backward": _softplus_backward,
-    "silu_backward": _silu_backward,
     "hardtanh_backward": _hardtanh_backward,
     "leaky_relu_backward": _leaky_relu_backward,
-    "hardshrink_backward": _shrink_backward,
-    "softshrink_backward": _shrink_backward,
     **{name: _special(function) for name, function in special.SPECIAL.items()},
 }
 
@@ -288,7 +279,13 @@ SAVED = frozenset(
     | {"log_sigmoid_forward", "div", "reciprocal", "power", *special.SPECIAL}
 )
 
-BOOLEAN = frozenset(
-    {"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "bitwise_and", "bitwise_or"}
-    | {"logical_not", "bitwise_not", "__and__", "__or__", "isnan", "isinf", "isfinite"}
+_OF_TRUTHS = frozenset(
+    {"logical_and", "logical_or", "logical_xor", "logical_not", "__and__", "__or__", "__xor__"}
+    | {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"}
 )
+
+BOOLEAN = _OF_TRUTHS | {"lt", "le", "gt", "ge", "eq", "ne", "isnan", "isinf"}
+"""Those that give truth values."""
+
+LOGICAL = _OF_TRUTHS | {"where", "masked_fill"}
+"""Those that take them; to the others a truth value is one or zero."""

@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...cells import Cell
+from .composed import COMPOSED
 from .graph import Graph, Node, everything, replaced
 from .rules import BOOLEAN, RULES, takes_power
 
-_ALIASES = frozenset(
-    {"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as", "real"}
-)
+_ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
 _CASTS = frozenset({"to", "_to_copy", "convert_element_type"})
 # What is there before it is filled has no value.
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": math.nan}
-_SAMPLES = (((2, 3), 1.0), ((3, 5), -1.0))
-"""Shapes and signs of the tensors that a cell is run on. What depends on either is no equation."""
+_SAMPLES = (((2, 3), 1.0), ((3, 1031), -1.0))
+"""Shapes and signs of the tensors that a cell is run on. What depends on either is no equation; some
+units of all are fewer than there are."""
 
 
 class Refused(Exception):  # noqa: N818 -- it is an answer
@@ -69,7 +69,9 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = func._schema.name.partition("::")[2]
+        space, _, name = func._schema.name.partition("::")
+        if space not in ("aten", "prims"):
+            raise Refused(f"its op {func._schema.name} is not torch's own")
         if name in ("lift_fresh", "lift_fresh_copy") and args[0].data_ptr() not in self.values:
             if args[0].numel() != 1:
                 raise Refused("it makes a tensor of several numbers")
@@ -79,11 +81,14 @@ class _Recorder(TorchDispatchMode):
         rule = name.removesuffix("_") if func._schema.is_mutable else name
         if rule == "mul" and all(isinstance(a, Tensor) and a.dtype is torch.bool for a in args):
             rule = "logical_and"
-        constant, known = _filled(rule, args), rule in RULES or rule in _ALIASES or rule in _CASTS
-        if constant is None and not known:
-            return self._decomposed(func, name, args, kwargs)
+        constant = _filled(rule, args)
         if constant is not None:
             node = constant
+        elif rule in COMPOSED:
+            with self:
+                node = self.read(COMPOSED[rule](*args, **kwargs))
+        elif rule not in RULES and rule not in _ALIASES and rule not in _CASTS:
+            return self._decomposed(func, name, args, kwargs)
         elif rule in _CASTS and args[0].dtype is torch.bool:
             node = Node("float", (self.read(args[0]),))
         elif rule in _ALIASES or rule in _CASTS:
@@ -123,8 +128,9 @@ class _Recorder(TorchDispatchMode):
         try:
             with self:
                 return decomposition(*args, **kwargs)
-        except Refused:
-            raise Refused(f"its op {name} has no rule") from None
+        except Refused as reason:
+            inner = "" if str(reason) == f"its op {name} has no rule" else f" ({reason})"
+            raise Refused(f"its op {name} has no rule{inner}") from None
 
 
 def _filled(rule: str, args: Sequence[Any]) -> Node | None:
