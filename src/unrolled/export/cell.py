@@ -49,11 +49,13 @@ _COMPOSED: dict[str, Callable[..., str]] = {
 """Those that ONNX makes of several."""
 
 _OTHERS = {"where", "clamp"}
+"""Those that `_node` writes by itself."""
 
 _FILLS = {"full": 1, "full_like": 1, "scalar_tensor": 0}
 """Operators that make a constant, and which argument it is; a scalar broadcasts to any shape."""
 
 _SAME = {"clone", "alias", "detach", "_to_copy", "lift_fresh_copy"}
+"""Those that give what they are given, a truth value as a number where that is wanted."""
 
 _TRUTHS = {*_LOGICAL, *_SAME, *_FILLS, "gt", "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "where"}
 """Those whose results may be truth values."""
@@ -129,14 +131,7 @@ def _node(graph: Graph, cell: Cell, node: Node, values: dict[Node, Any]) -> str:
 
     if name == "mul" and _is_truth(node):
         name = "logical_and"
-    known = name in {*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS, *_SAME, *_FILLS}
-    whole = node.meta["val"].dtype not in (torch.float32, torch.bool) and name not in _FILLS
-    whole = whole or (_is_truth(node) and name not in _TRUTHS)
-    if not known or whole or set(node.kwargs) & {"rounding_mode", "decimals"}:
-        raise Error(
-            f"export: the cell {cell.name} uses {node.target}, for which no ONNX operator is known here; "
-            f"write it with {', '.join(sorted({*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS}))}"
-        )
+    _check(cell, node, name)
     if name in _SAME:
         return truth(arguments[0]) if _is_truth(node) else number(arguments[0])
     if name in _FILLS:
@@ -161,6 +156,18 @@ def _node(graph: Graph, cell: Cell, node: Node, values: dict[Node, Any]) -> str:
     if name in _COMPOSED:
         return _COMPOSED[name](graph, *map(number, arguments))
     return graph.op(_ONE_TO_ONE[name], *map(number, arguments))
+
+
+def _check(cell: Cell, node: Node, name: str) -> None:
+    """Raises Error unless what the node computes is known here."""
+    numbers = node.meta["val"].dtype is torch.float32 or name in _FILLS
+    known = name in {*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS, *_SAME, *_FILLS}
+    fits = name in _TRUTHS if _is_truth(node) else numbers
+    if not known or not fits or set(node.kwargs) & {"rounding_mode", "decimals"}:
+        raise Error(
+            f"export: the cell {cell.name} uses {node.target}, for which no ONNX operator is known here; "
+            f"write it with {', '.join(sorted({*_ONE_TO_ONE, *_LOGICAL, *_COMPOSED, *_OTHERS}))}"
+        )
 
 
 def _is_truth(node: Node) -> bool:

@@ -96,9 +96,9 @@ def _addcdiv(a: Tensor, b: Tensor, c: Tensor, *, value: float = 1) -> Tensor:
 def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
     """log(e^a + e^b)."""
     largest = torch.maximum(a, b)
-    sum = largest + torch.log1p(torch.exp(-torch.abs(a - b)))
+    total = largest + torch.log1p(torch.exp(-torch.abs(a - b)))
     # Of two endless ones alike the difference is no number.
-    return torch.where((a == b) & torch.isinf(a), a, sum)
+    return torch.where((a == b) & torch.isinf(a), a, total)
 
 
 def _nan_to_num(

@@ -124,14 +124,6 @@ def _power(m: Maths, a: Operand, exponent: Operand) -> Value:
     return special.power(m, vector(m, a), vector(m, exponent))
 
 
-def _rounded(how: str) -> Callable[..., Value]:
-    return lambda m, a: special.rounded(m, vector(m, a), how)
-
-
-def _special(function: Callable[..., Value]) -> Callable[..., Value]:
-    return lambda m, a: function(m, vector(m, a))
-
-
 def _sign(m: Maths, a: Value) -> Value:
     zero = m.constant(0.0)
     one = m.with_sign(m.constant(1.0), a)
@@ -233,10 +225,6 @@ RULES: dict[str, Callable[..., Value]] = {
     "power": _power,
     "copysign": _binary("with_sign"),
     "float": vector,
-    "floor": _rounded("floor"),
-    "ceil": _rounded("ceil"),
-    "trunc": _rounded("trunc"),
-    "round": _rounded("rint"),
     "sign": _sign,
     "sgn": _sign,
     "softplus": _softplus,
@@ -271,7 +259,8 @@ RULES: dict[str, Callable[..., Value]] = {
     "softplus_backward": _softplus_backward,
     "hardtanh_backward": _hardtanh_backward,
     "leaky_relu_backward": _leaky_relu_backward,
-    **{name: _special(function) for name, function in special.SPECIAL.items()},
+    **special.SPECIAL,
+    **special.ROUNDED,
 }
 
 SAVED = frozenset(

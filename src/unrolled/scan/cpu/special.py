@@ -77,8 +77,8 @@ class _Doubles(Maths):
         """Floats as doubles."""
         return self.f.op(self.type, f"fpext {x.type} {x.name} to {self.type}")
 
-    def float(self, a: Value) -> Value:
-        """To the nearest floats."""
+    def floats(self, a: Value) -> Value:
+        """The nearest floats."""
         return self.f.op(self.f.vector, f"fptrunc {a.type} {a.name} to {self.f.vector}")
 
     def bits(self, a: Value) -> Value:
@@ -127,7 +127,7 @@ class _Doubles(Maths):
 def exp2(m: Maths, x: Value) -> Value:
     """2^x."""
     d = _Doubles(m.f)
-    return d.float(d.exp2(d.of(x)))
+    return d.floats(d.exp2(d.of(x)))
 
 
 def log2(m: Maths, x: Value) -> Value:
@@ -143,7 +143,7 @@ def log10(m: Maths, x: Value) -> Value:
 def _logarithm(m: Maths, x: Value, factor: float) -> Value:
     """-inf at 0, NaN below."""
     d, zero, endless = _Doubles(m.f), m.constant(0.0), m.constant(math.inf)
-    found = d.float(d.mul(d.log2(d.of(x)), d.constant(factor)))
+    found = d.floats(d.mul(d.log2(d.of(x)), d.constant(factor)))
     found = m.where(m.compare("oeq", x, endless), x, found)
     found = m.where(m.compare("oeq", x, zero), m.negative(endless), found)
     return m.where(m.compare("ult", x, zero), m.constant(math.nan), found)
@@ -154,15 +154,15 @@ def power(m: Maths, x: Value, y: Value) -> Value:
     d = _Doubles(m.f)
     zero, one, endless = (m.constant(c) for c in (0.0, 1.0, math.inf))
     size = m.magnitude(x)
-    found = d.float(d.exp2(d.mul(d.of(y), d.log2(d.of(size)))))
+    found = d.floats(d.exp2(d.mul(d.of(y), d.log2(d.of(size)))))
     falling = m.compare("olt", y, zero)
     found = m.where(m.compare("oeq", size, zero), m.where(falling, endless, zero), found)
     found = m.where(m.compare("oeq", size, endless), m.where(falling, zero, endless), found)
     found = m.where(m.compare("oeq", size, one), one, found)
     # Of a negative number: the sign of an odd power, and no value between whole ones, but at the ends.
     half = m.mul(y, m.constant(0.5))
-    whole, between = (m.compare(how, rounded(m, y), y) for how in ("oeq", "une"))
-    odd = _both(m, whole, m.compare("une", rounded(m, half), half))
+    whole, between = (m.compare(how, _rounded(m, y, "rint"), y) for how in ("oeq", "une"))
+    odd = _both(m, whole, m.compare("une", _rounded(m, half, "rint"), half))
     found = m.where(odd, m.with_sign(found, x), found)
     inside = _both(m, m.compare("olt", x, zero), m.compare("one", size, endless))
     found = m.where(_both(m, inside, between), m.constant(math.nan), found)
@@ -176,9 +176,22 @@ def _both(m: Maths, a: Value, b: Value) -> Value:
     return m.f.op(a.type, f"and {a.type} {a.name}, {b.name}")
 
 
-def rounded(m: Maths, x: Value, how: str = "rint") -> Value:
-    """To whole numbers: `how` is LLVM's (rint: to the nearest even; floor, ceil, trunc)."""
+def _rounded(m: Maths, x: Value, how: str) -> Value:
+    """To whole numbers: `how` is LLVM's (rint: to the nearest, of two the even one)."""
     return m.f.call(m.f.vector, f"llvm.{how}.v{m.f.width}f32", [x])
+
+
+def _rounding(how: str) -> Callable[[Maths, Value], Value]:
+    return lambda m, x: _rounded(m, x, how)
+
+
+ROUNDED = {
+    "floor": _rounding("floor"),
+    "ceil": _rounding("ceil"),
+    "trunc": _rounding("trunc"),
+    "round": _rounding("rint"),
+}
+"""Those that give whole numbers, by their op's name."""
 
 
 def sin(m: Maths, x: Value) -> Value:
@@ -202,7 +215,7 @@ def _wave(m: Maths, x: Value, ahead: int) -> Value:
     sine, cosine = d.mul(r, d.polynomial(square, _SIN)), d.polynomial(square, _COS)
     quarter = d.word("add", bits, ahead)
     odd, beyond = (_set(m, d.word("and", quarter, bit)) for bit in (1, 2))
-    found = d.float(d.where(odd, cosine, sine))
+    found = d.floats(d.where(odd, cosine, sine))
     return m.where(beyond, m.negative(found), found)
 
 

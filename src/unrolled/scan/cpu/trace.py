@@ -1,6 +1,6 @@
 """How a cell's equations, and their backward, become graphs.
 
-The cell's function and its vector-Jacobian product are run on tiny tensors, twice, while every ATen op
+The cell's function and its vector-Jacobian product are run on small tensors, twice, while every ATen op
 that PyTorch dispatches is written down; what is not elementwise, or has no rule, is refused by name.
 """
 
@@ -24,6 +24,7 @@ from .rules import BOOLEAN, RULES, takes_power
 
 _ALIASES = frozenset({"alias", "detach", "clone", "lift_fresh", "lift_fresh_copy", "contiguous", "view_as"})
 _CASTS = frozenset({"to", "_to_copy", "convert_element_type"})
+"""Of these those are taken that give float32: of numbers the same, of truth values ones and zeros."""
 # What is there before it is filled has no value.
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0, "new_zeros": 0.0, "new_ones": 1.0, "empty_like": math.nan}
 _SAMPLES = (((2, 3), 1.0), ((3, 1031), -1.0))
